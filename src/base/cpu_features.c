@@ -16,13 +16,15 @@
 #define XCR0_YMM 0x06u /* xmm and ymm state saved */
 #define XCR0_ZMM 0xe6u /* the same, with masks and both halves of the zmm state */
 
-static uint32_t read_xcr0(void) {
+static uint32_t read_xcr0(void)
+{
     uint32_t eax, edx;
     __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
     return eax;
 }
 
-struct emb_cpu_features emb_cpu_features_read(void) {
+struct emb_cpu_features emb_cpu_features_read(void)
+{
     struct emb_cpu_features f = {0};
     uint32_t eax, ebx, ecx, edx;
     const uint32_t leaf1 = LEAF1_ECX_FMA | LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX | LEAF1_ECX_F16C;
@@ -35,8 +37,7 @@ struct emb_cpu_features emb_cpu_features_read(void) {
     }
     uint32_t last_subleaf = eax;
     f.avx2 = ebx & LEAF7_EBX_AVX2;
-    f.avx512 =
-        f.avx2 && (xcr0 & XCR0_ZMM) == XCR0_ZMM && (ebx & LEAF7_EBX_AVX512) == LEAF7_EBX_AVX512;
+    f.avx512 = f.avx2 && (xcr0 & XCR0_ZMM) == XCR0_ZMM && (ebx & LEAF7_EBX_AVX512) == LEAF7_EBX_AVX512;
     f.avx512vnni = f.avx512 && (ecx & LEAF7_ECX_AVX512_VNNI);
     if (f.avx512 && last_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {
         f.avx512bf16 = eax & LEAF7_1_EAX_AVX512_BF16;
@@ -46,7 +47,8 @@ struct emb_cpu_features emb_cpu_features_read(void) {
 
 #else
 
-struct emb_cpu_features emb_cpu_features_read(void) {
+struct emb_cpu_features emb_cpu_features_read(void)
+{
     return (struct emb_cpu_features){0};
 }
 

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-static inline float emb_bf16_to_f32(emb_bf16 h) {
+static inline float emb_bf16_to_f32(emb_bf16 h)
+{
     uint32_t u = (uint32_t)h << 16;
     float f;
     memcpy(&f, &u, sizeof(f));
@@ -14,7 +15,8 @@ static inline float emb_bf16_to_f32(emb_bf16 h) {
 }
 
 /* To nearest even; NaN becomes a quiet NaN of the same sign. */
-static inline emb_bf16 emb_bf16_from_f32(float f) {
+static inline emb_bf16 emb_bf16_from_f32(float f)
+{
     uint32_t u;
     memcpy(&u, &f, sizeof(u));
     if ((u & 0x7fffffffu) > 0x7f800000u) {

@@ -15,7 +15,8 @@ static struct emb_kernels tables[MAX_TIERS];
 static const char *names[MAX_TIERS + 1];
 static size_t count;
 
-static void add_tier(const char *name, void (*init)(struct emb_kernels *)) {
+static void add_tier(const char *name, void (*init)(struct emb_kernels *))
+{
     if (count > 0) {
         tables[count] = tables[count - 1];
     }
@@ -25,13 +26,11 @@ static void add_tier(const char *name, void (*init)(struct emb_kernels *)) {
     count++;
 }
 
-static void build_tables(void) {
+static void build_tables(void)
+{
     add_tier("ref", emb_kernels_init_ref);
 #if EMB_KERNEL_X86
     struct emb_cpu_features cpu = emb_cpu_features_read();
-    if (cpu.avx2) {
-        add_tier("avx2", emb_kernels_init_avx2);
-    }
     if (cpu.avx512) {
         add_tier("avx512", emb_kernels_init_avx512);
     }
@@ -41,7 +40,8 @@ static void build_tables(void) {
 #endif
 }
 
-const struct emb_kernels *emb_kernels_get(const char *tier) {
+const struct emb_kernels *emb_kernels_get(const char *tier)
+{
     pthread_once(&once, build_tables);
     if (!tier || !*tier || strcmp(tier, "auto") == 0) {
         return &tables[count - 1];
@@ -54,7 +54,8 @@ const struct emb_kernels *emb_kernels_get(const char *tier) {
     return NULL;
 }
 
-const char *const *emb_kernels_tiers(void) {
+const char *const *emb_kernels_tiers(void)
+{
     pthread_once(&once, build_tables);
     return names;
 }

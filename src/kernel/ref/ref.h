@@ -12,8 +12,8 @@ float emb_act_ref(enum emb_act act, float x);
 size_t emb_attention_scratch_ref(size_t n, size_t head_dim);
 void emb_attention_ref(const struct emb_attention_job *job);
 
-void emb_layernorm_ref(const float *x, size_t rows, size_t dim, const float *gamma,
-                       const float *beta, float eps, float *y, emb_bf16 *y16);
+void emb_layernorm_ref(const float *x, size_t rows, size_t dim, const float *gamma, const float *beta, float eps,
+                       float *y, emb_bf16 *y16);
 void emb_f32_to_bf16_ref(const float *x, size_t n, emb_bf16 *y);
 float emb_dot_ref(const float *a, const float *b, size_t n);
 

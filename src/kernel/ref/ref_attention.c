@@ -11,7 +11,8 @@
 #define KEY_BLOCK 64
 
 /* One query's running output, in f32. */
-size_t emb_attention_scratch_ref(size_t n, size_t head_dim) {
+size_t emb_attention_scratch_ref(size_t n, size_t head_dim)
+{
     (void)n;
     if (head_dim > SIZE_MAX / sizeof(float) - 64) {
         return 0;
@@ -25,8 +26,9 @@ struct softmax {
 };
 
 /* Takes keys j0..j0+count into acc and the running softmax. */
-static void add_keys(const struct emb_attention_job *job, const float *q, size_t j0, size_t count,
-                     struct softmax *s, float *acc) {
+static void add_keys(const struct emb_attention_job *job, const float *q, size_t j0, size_t count, struct softmax *s,
+                     float *acc)
+{
     float score[KEY_BLOCK];
     float max = s->max;
     for (size_t j = 0; j < count; j++) {
@@ -54,7 +56,8 @@ static void add_keys(const struct emb_attention_job *job, const float *q, size_t
     }
 }
 
-void emb_attention_ref(const struct emb_attention_job *job) {
+void emb_attention_ref(const struct emb_attention_job *job)
+{
     float *acc = job->scratch;
     for (size_t i = job->q0; i < job->q1; i++) {
         struct softmax s = {.max = -INFINITY, .sum = 0.0f};

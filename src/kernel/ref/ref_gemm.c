@@ -11,44 +11,44 @@
 
 #define NR 16
 
-float emb_act_ref(enum emb_act act, float x) {
+float emb_act_ref(enum emb_act act, float x)
+{
     switch (act) {
-    case EMB_ACT_GELU:
-        return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-    case EMB_ACT_GELU_TANH:
-        return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-    case EMB_ACT_RELU:
-        return x < 0.0f ? 0.0f : x;
-    case EMB_ACT_SILU:
-        return x / (1.0f + expf(-x));
-    case EMB_ACT_NONE:
-        break;
+    case EMB_ACT_GELU: return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case EMB_ACT_GELU_TANH: return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+    case EMB_ACT_RELU: return x < 0.0f ? 0.0f : x;
+    case EMB_ACT_SILU: return x / (1.0f + expf(-x));
+    case EMB_ACT_NONE: break;
     }
     return x;
 }
 
-static size_t packed_size(size_t n, size_t k, size_t element) {
+static size_t packed_size(size_t n, size_t k, size_t element)
+{
     size_t columns, bytes;
     if (__builtin_add_overflow(n, NR - 1, &columns)) {
         return 0;
     }
     columns -= columns % NR;
-    if (__builtin_mul_overflow(columns, k, &bytes) ||
-        __builtin_mul_overflow(bytes, element, &bytes) || bytes > SIZE_MAX - 63) {
+    if (__builtin_mul_overflow(columns, k, &bytes) || __builtin_mul_overflow(bytes, element, &bytes) ||
+        bytes > SIZE_MAX - 63) {
         return 0;
     }
     return (bytes + 63) / 64 * 64;
 }
 
-static size_t packed_size_f32(size_t n, size_t k) {
+static size_t packed_size_f32(size_t n, size_t k)
+{
     return packed_size(n, k, sizeof(float));
 }
 
-static size_t packed_size_bf16(size_t n, size_t k) {
+static size_t packed_size_bf16(size_t n, size_t k)
+{
     return packed_size(n, k, sizeof(emb_bf16));
 }
 
-static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k) {
+static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
     (void)n;
     for (size_t c0 = r0; c0 < r1; c0 += NR) {
         float *panel = (float *)dst + c0 * k;
@@ -60,7 +60,8 @@ static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, 
     }
 }
 
-static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k) {
+static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
     (void)n;
     for (size_t c0 = r0; c0 < r1; c0 += NR) {
         emb_bf16 *panel = (emb_bf16 *)dst + c0 * k;
@@ -73,7 +74,8 @@ static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n,
 }
 
 /* The end of one row of one panel: bias, activation, residual, store. */
-static void finish_row(const struct emb_gemm_job *job, size_t row, size_t c0, const float acc[NR]) {
+static void finish_row(const struct emb_gemm_job *job, size_t row, size_t c0, const float acc[NR])
+{
     size_t columns = job->n1 - c0 < NR ? job->n1 - c0 : NR;
     for (size_t c = 0; c < columns; c++) {
         size_t col = c0 + c;
@@ -89,7 +91,8 @@ static void finish_row(const struct emb_gemm_job *job, size_t row, size_t c0, co
     }
 }
 
-static void gemm_f32(const struct emb_gemm_job *job) {
+static void gemm_f32(const struct emb_gemm_job *job)
+{
     for (size_t c0 = job->n0; c0 < job->n1; c0 += NR) {
         const float *panel = (const float *)job->w + c0 * job->k;
         for (size_t row = 0; row < job->m; row++) {
@@ -105,7 +108,8 @@ static void gemm_f32(const struct emb_gemm_job *job) {
     }
 }
 
-static void gemm_bf16(const struct emb_gemm_job *job) {
+static void gemm_bf16(const struct emb_gemm_job *job)
+{
     for (size_t c0 = job->n0; c0 < job->n1; c0 += NR) {
         const emb_bf16 *panel = (const emb_bf16 *)job->w + c0 * job->k;
         for (size_t row = 0; row < job->m; row++) {

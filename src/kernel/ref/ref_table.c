@@ -3,7 +3,8 @@
 
 #include "kernel/ref/ref.h"
 
-void emb_kernels_init_ref(struct emb_kernels *t) {
+void emb_kernels_init_ref(struct emb_kernels *t)
+{
     *t = (struct emb_kernels){
         .gemm_f32 = emb_gemm_f32_ref,
         .gemm_bf16 = emb_gemm_bf16_ref,

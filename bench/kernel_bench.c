@@ -1,0 +1,312 @@
+/* Speed of each kernel of each tier this CPU has, on one core, against the peak measured here too.
+ *
+ * Usage: kernel_bench [TIER]. GFLOP/s are of the best of several runs; the percentage is of the peak of the widest
+ * multiply-add the tier uses. */
+#include "base/cpu_features.h"
+#include "base/mem.h"
+#include "kernel/kernel.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define RUN_SECONDS 0.03
+#define RUNS 7
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Seconds of one call, the best of RUNS runs of about RUN_SECONDS each. */
+static double best_seconds(void (*fn)(void *), void *arg)
+{
+    double best = 1e9;
+    fn(arg);
+    for (int i = 0; i < RUNS; i++) {
+        double start = now(), spent;
+        size_t calls = 0;
+        do {
+            fn(arg);
+            calls++;
+            spent = now() - start;
+        } while (spent < RUN_SECONDS);
+        best = spent / (double)calls < best ? spent / (double)calls : best;
+    }
+    return best;
+}
+
+#if defined(__x86_64__)
+#define PEAK_ITERATIONS 100000
+/* Twelve independent accumulators: enough to hide a latency of 6 at two a cycle. */
+#define PEAK_LOOP(name, op, reg)                                                                                       \
+    static void name(void *unused)                                                                                     \
+    {                                                                                                                  \
+        (void)unused;                                                                                                  \
+        for (int i = 0; i < PEAK_ITERATIONS; i++) {                                                                    \
+            __asm__ volatile(op " %%" reg "12, %%" reg "13, %%" reg "0\n" op " %%" reg "12, %%" reg "13, %%" reg       \
+                                "1\n" op " %%" reg "12, %%" reg "13, %%" reg "2\n" op " %%" reg "12, %%" reg           \
+                                "13, %%" reg "3\n" op " %%" reg "12, %%" reg "13, %%" reg "4\n" op " %%" reg           \
+                                "12, %%" reg "13, %%" reg "5\n" op " %%" reg "12, %%" reg "13, %%" reg "6\n" op        \
+                                " %%" reg "12, %%" reg "13, %%" reg "7\n" op " %%" reg "12, %%" reg "13, %%" reg       \
+                                "8\n" op " %%" reg "12, %%" reg "13, %%" reg "9\n" op " %%" reg "12, %%" reg           \
+                                "13, %%" reg "10\n" op " %%" reg "12, %%" reg "13, %%" reg "11\n" ::                   \
+                                    : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",  \
+                                      "xmm10", "xmm11");                                                               \
+        }                                                                                                              \
+    }
+PEAK_LOOP(fma_ymm, "vfmadd231ps", "ymm")
+PEAK_LOOP(fma_zmm, "vfmadd231ps", "zmm")
+PEAK_LOOP(bf16_zmm, "vdpbf16ps", "zmm")
+
+static double peak_of(void (*loop)(void *), double flops_per_op)
+{
+    return 12.0 * PEAK_ITERATIONS * flops_per_op / best_seconds(loop, NULL) * 1e-9;
+}
+#endif
+
+struct peaks {
+    double f32, bf16; /* GFLOP/s; 0 where not known */
+};
+
+static struct peaks measure_peaks(const char *tier)
+{
+    struct peaks p = {0, 0};
+#if defined(__x86_64__)
+    struct emb_cpu_features cpu = emb_cpu_features_read();
+    bool wide = cpu.avx512 && strncmp(tier, "avx512", 6) == 0;
+    if (cpu.avx2) {
+        p.f32 = wide ? peak_of(fma_zmm, 32) : peak_of(fma_ymm, 16);
+        p.bf16 = p.f32;
+    }
+    if (cpu.avx512bf16 && strcmp(tier, "avx512bf16") == 0) {
+        p.bf16 = peak_of(bf16_zmm, 64);
+    }
+#else
+    (void)tier;
+#endif
+    return p;
+}
+
+static void *buffer(size_t bytes)
+{
+    void *p = emb_alloc_aligned(64, bytes);
+    if (!p) {
+        fprintf(stderr, "kernel_bench: out of memory\n");
+        _Exit(1);
+    }
+    memset(p, 0, bytes);
+    return p;
+}
+
+static float *random_floats(size_t n)
+{
+    float *x = buffer(n * sizeof(float));
+    uint32_t state = 1;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        x[i] = (float)(state >> 8) * 0x1p-23f - 1.0f;
+    }
+    return x;
+}
+
+static void report(const char *tier, const char *what, double gflops, double peak)
+{
+    printf("%-11s %-44s %8.1f GFLOP/s", tier, what, gflops);
+    if (peak > 0) {
+        printf("  %5.1f %% of peak", 100.0 * gflops / peak);
+    }
+    printf("\n");
+}
+
+struct gemm_call {
+    const struct emb_gemm *gemm;
+    struct emb_gemm_job job;
+};
+
+static void call_gemm(void *arg)
+{
+    struct gemm_call *call = arg;
+    call->gemm->run(&call->job);
+}
+
+struct shape {
+    size_t m, k, n;
+    enum emb_act act;
+    bool residual;
+    const char *end;
+};
+
+static const struct shape shapes[] = {
+    {128, 384, 1152, EMB_ACT_NONE, false, "bias"},         {128, 384, 384, EMB_ACT_NONE, true, "bias+residual"},
+    {128, 384, 1536, EMB_ACT_NONE, false, "bias"},         {128, 384, 1536, EMB_ACT_GELU, false, "bias+gelu"},
+    {128, 1536, 384, EMB_ACT_NONE, true, "bias+residual"}, {16, 384, 1536, EMB_ACT_GELU, false, "bias+gelu"},
+    {1, 384, 1536, EMB_ACT_GELU, false, "bias+gelu"},      {512, 1024, 1024, EMB_ACT_NONE, false, "bias"},
+};
+
+static void bench_gemm(const char *tier, const struct emb_kernels *t, const struct emb_gemm *gemm, bool bf16,
+                       double peak)
+{
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        const struct shape *s = &shapes[i];
+        float *w = random_floats(s->n * s->k), *a = random_floats(s->m * s->k), *bias = random_floats(s->n);
+        float *residual = random_floats(s->m * s->n), *out = buffer(s->m * s->n * sizeof(float));
+        emb_bf16 *a16 = buffer(s->m * s->k * sizeof(emb_bf16));
+        void *packed = buffer(gemm->packed_size(s->n, s->k));
+        gemm->pack(packed, w, 0, s->n, s->n, s->k);
+        t->f32_to_bf16(a, s->m * s->k, a16);
+        struct gemm_call call = {gemm,
+                                 {.a = bf16 ? (const void *)a16 : a,
+                                  .lda = s->k,
+                                  .m = s->m,
+                                  .w = packed,
+                                  .n = s->n,
+                                  .k = s->k,
+                                  .n1 = s->n,
+                                  .bias = bias,
+                                  .act = s->act,
+                                  .residual = s->residual ? residual : NULL,
+                                  .ldr = s->n,
+                                  .out = out,
+                                  .ldo = s->n,
+                                  .out_bf16 = bf16 && s->act == EMB_ACT_GELU}};
+        double seconds = best_seconds(call_gemm, &call);
+        char what[96];
+        snprintf(what, sizeof(what), "%s %zux%zux%zu %s", gemm->name, s->m, s->k, s->n, s->end);
+        report(tier, what, 2e-9 * (double)(s->m * s->k * s->n) / seconds, peak);
+        void *all[] = {w, a, bias, residual, out, a16, packed};
+        for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++) {
+            emb_free(all[j]);
+        }
+    }
+}
+
+struct attention_call {
+    const struct emb_kernels *t;
+    struct emb_attention_job job;
+};
+
+static void call_attention(void *arg)
+{
+    struct attention_call *call = arg;
+    call->t->attention(&call->job);
+}
+
+static void bench_attention(const char *tier, const struct emb_kernels *t, size_t n, size_t dim, double peak)
+{
+    size_t ld = 3 * 12 * dim;
+    float *qkv = random_floats(n * ld), *out = buffer(n * dim * sizeof(float));
+    void *scratch = buffer(t->attention_scratch(n, dim));
+    struct attention_call call = {t,
+                                  {.q = qkv,
+                                   .k = qkv + 12 * dim,
+                                   .v = qkv + 24 * dim,
+                                   .ld = ld,
+                                   .n = n,
+                                   .q1 = n,
+                                   .head_dim = dim,
+                                   .scale = 0.17677669f,
+                                   .out = out,
+                                   .ldo = dim,
+                                   .scratch = scratch}};
+    double seconds = best_seconds(call_attention, &call);
+    char what[96];
+    snprintf(what, sizeof(what), "attention n=%zu head_dim=%zu", n, dim);
+    report(tier, what, 4e-9 * (double)(n * n * dim) / seconds, peak);
+    emb_free(qkv);
+    emb_free(out);
+    emb_free(scratch);
+}
+
+struct rows_call {
+    const struct emb_kernels *t;
+    size_t rows, dim;
+    float *x, *y, *gamma;
+    emb_bf16 *y16;
+};
+
+static void call_layernorm(void *arg)
+{
+    struct rows_call *c = arg;
+    c->t->layernorm(c->x, c->rows, c->dim, c->gamma, c->gamma, 1e-12f, c->y, c->y16);
+}
+
+static void call_convert(void *arg)
+{
+    struct rows_call *c = arg;
+    c->t->f32_to_bf16(c->x, c->rows * c->dim, c->y16);
+}
+
+static void bench_rows(const char *tier, const struct emb_kernels *t)
+{
+    struct rows_call c = {.t = t, .rows = 128, .dim = 384};
+    c.x = random_floats(c.rows * c.dim);
+    c.gamma = random_floats(c.dim);
+    c.y = buffer(c.rows * c.dim * sizeof(float));
+    c.y16 = buffer(c.rows * c.dim * sizeof(emb_bf16));
+    double elements = (double)(c.rows * c.dim);
+    printf("%-11s %-44s %8.3f ns an element\n", tier, "layernorm 128x384, f32 and bf16 out",
+           best_seconds(call_layernorm, &c) / elements * 1e9);
+    printf("%-11s %-44s %8.3f ns an element\n", tier, "f32_to_bf16 128x384",
+           best_seconds(call_convert, &c) / elements * 1e9);
+    emb_free(c.x);
+    emb_free(c.gamma);
+    emb_free(c.y);
+    emb_free(c.y16);
+}
+
+/* The activation alone: a product with k = 1 is all end. */
+static void bench_act(const char *tier, const struct emb_kernels *t, enum emb_act act, const char *name)
+{
+    size_t m = 128, n = 384;
+    float *a = random_floats(m), *w = random_floats(n), *out = buffer(m * n * sizeof(float));
+    void *packed = buffer(t->gemm_f32.packed_size(n, 1));
+    t->gemm_f32.pack(packed, w, 0, n, n, 1);
+    struct gemm_call call = {
+        &t->gemm_f32,
+        {.a = a, .lda = 1, .m = m, .w = packed, .n = n, .k = 1, .n1 = n, .act = act, .out = out, .ldo = n}};
+    printf("%-11s %-44s %8.3f ns an element\n", tier, name, best_seconds(call_gemm, &call) / (double)(m * n) * 1e9);
+    emb_free(a);
+    emb_free(w);
+    emb_free(out);
+    emb_free(packed);
+}
+
+static void bench_tier(const char *tier)
+{
+    const struct emb_kernels *t = emb_kernels_get(tier);
+    struct peaks peak = measure_peaks(tier);
+    if (peak.f32 > 0) {
+        printf("%-11s %-44s %8.1f f32, %.1f bf16\n", tier, "peak of one core, GFLOP/s", peak.f32, peak.bf16);
+    }
+    bench_gemm(tier, t, &t->gemm_f32, false, peak.f32);
+    bench_gemm(tier, t, &t->gemm_bf16, true, peak.bf16);
+    static const size_t lengths[] = {16, 128, 512, 2048};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        bench_attention(tier, t, lengths[i], 32, peak.f32);
+        bench_attention(tier, t, lengths[i], 64, peak.f32);
+    }
+    bench_act(tier, t, EMB_ACT_NONE, "end of a tile, no activation");
+    bench_act(tier, t, EMB_ACT_GELU, "end of a tile, gelu");
+    bench_act(tier, t, EMB_ACT_GELU_TANH, "end of a tile, gelu_tanh");
+    bench_act(tier, t, EMB_ACT_SILU, "end of a tile, silu");
+    bench_rows(tier, t);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        if (!emb_kernels_get(argv[1])) {
+            fprintf(stderr, "kernel_bench: no tier '%s' in this build or on this CPU\n", argv[1]);
+            return 2;
+        }
+        bench_tier(emb_kernels_get(argv[1])->tier);
+        return 0;
+    }
+    for (const char *const *tier = emb_kernels_tiers(); *tier; tier++) {
+        bench_tier(*tier);
+    }
+    return 0;
+}

@@ -1,0 +1,200 @@
+/* Matrix products for AVX-512: f32, and bf16 widened in registers.
+ *
+ * A tile is up to 6 rows by 4 vectors: 24 accumulators of the 32 registers, so the weights are read once for six rows
+ * and the loop needs few loads. More rows would put more lines of a (often a power of two apart) into one set of L1. */
+#include "kernel/x86/avx512_tier.h"
+
+#include "kernel/x86/panel.h"
+
+#include <string.h>
+
+#define EMB512_TO_BF16(x) emb512_to_bf16(x)
+#include "kernel/x86/avx512_finish.h"
+
+#define MR 6
+#define NR 64
+#define LANES 16
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, float *tile, size_t rows,
+                          size_t vectors)
+{
+    __m512 acc[MR][4];
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_setzero_ps();
+        }
+    }
+    for (size_t p = 0; p < k; p++) {
+        __m512 b[4];
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            b[v] = _mm512_loadu_ps(w + p * NR + v * LANES);
+        }
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            __m512 x = _mm512_set1_ps(a[r * lda + p]);
+#pragma GCC unroll 4
+            for (size_t v = 0; v < vectors; v++) {
+                acc[r][v] = _mm512_fmadd_ps(x, b[v], acc[r][v]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+        }
+    }
+}
+
+static inline int load_pair(const emb_bf16 *a)
+{
+    int pair;
+    memcpy(&pair, a, sizeof(pair));
+    return pair;
+}
+
+/* One element of k for all rows: x_shift brings the element of a pair to the upper half of its lane. */
+TILE_INLINE void bf16_step(__m512 acc[MR][4], const __m512 b[4], const int pair[MR], bool upper, size_t rows,
+                           size_t vectors)
+{
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+        __m512i x = _mm512_set1_epi32(pair[r]);
+        x = upper ? _mm512_and_si512(x, _mm512_set1_epi32(-65536)) : _mm512_slli_epi32(x, 16);
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_fmadd_ps(_mm512_castsi512_ps(x), b[v], acc[r][v]);
+        }
+    }
+}
+
+/* Both elements of a pair, the lower index first. */
+TILE_INLINE void bf16_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[MR], size_t rows, size_t vectors)
+{
+    __m512i both[4];
+    __m512 b[4];
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+        both[v] = _mm512_loadu_si512(w + v * 2 * LANES);
+        b[v] = _mm512_castsi512_ps(_mm512_slli_epi32(both[v], 16));
+    }
+    bf16_step(acc, b, pair, false, rows, vectors);
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+        b[v] = _mm512_castsi512_ps(_mm512_and_si512(both[v], _mm512_set1_epi32(-65536)));
+    }
+    bf16_step(acc, b, pair, true, rows, vectors);
+}
+
+TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
+                           size_t vectors)
+{
+    __m512 acc[MR][4];
+    int pair[MR];
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_setzero_ps();
+        }
+    }
+    for (size_t p = 0; p + 1 < k; p += 2) {
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            pair[r] = load_pair(a + r * lda + p);
+        }
+        bf16_pair(acc, w + p * NR, pair, rows, vectors);
+    }
+    if (k % 2) {
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            pair[r] = a[r * lda + k - 1];
+        }
+        bf16_pair(acc, w + (k - 1) * NR, pair, rows, vectors);
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+        }
+    }
+}
+
+#define TILE(type, rows, vectors)                                                                                      \
+    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, float *tile)         \
+    {                                                                                                                  \
+        tile_##type(a, lda, panel, k, tile, rows, vectors);                                                            \
+    }
+#define TILE_ROW(type, rows) TILE(type, rows, 1) TILE(type, rows, 2) TILE(type, rows, 3) TILE(type, rows, 4)
+#define TILES(type)                                                                                                    \
+    TILE_ROW(type, 1) TILE_ROW(type, 2) TILE_ROW(type, 3) TILE_ROW(type, 4) TILE_ROW(type, 5) TILE_ROW(type, 6)
+#define NAMES_ROW(type, rows) type##_##rows##x1, type##_##rows##x2, type##_##rows##x3, type##_##rows##x4
+#define NAMES(type)                                                                                                    \
+    NAMES_ROW(type, 1), NAMES_ROW(type, 2), NAMES_ROW(type, 3), NAMES_ROW(type, 4), NAMES_ROW(type, 5),                \
+        NAMES_ROW(type, 6)
+
+TILES(f32)
+TILES(bf16)
+
+static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
+static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
+
+static size_t size_f32(size_t n, size_t k)
+{
+    return emb_panel_size(n, k, NR, sizeof(float), 1);
+}
+
+static size_t size_bf16(size_t n, size_t k)
+{
+    return emb_panel_size(n, k, NR, sizeof(emb_bf16), 2);
+}
+
+static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
+    (void)n;
+    emb_panel_pack_f32(dst, w, r0, r1, k, NR);
+}
+
+static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
+    (void)n;
+    emb_panel_pack_bf16(dst, w, r0, r1, k, NR);
+}
+
+static void run_f32(const struct emb_gemm_job *job)
+{
+    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(float), 1, tiles_f32, finish_tile};
+    emb_panel_run(job, &kernel);
+}
+
+static void run_bf16(const struct emb_gemm_job *job)
+{
+    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(emb_bf16), 2, tiles_bf16, finish_tile};
+    emb_panel_run(job, &kernel);
+}
+
+const struct emb_gemm emb_gemm_f32_avx512 = {
+    .name = "f32_avx512",
+    .native = true,
+    .nr = NR,
+    .mr = MR,
+    .packed_size = size_f32,
+    .pack = pack_f32,
+    .run = run_f32,
+};
+
+const struct emb_gemm emb_gemm_bf16_avx512 = {
+    .name = "bf16_avx512",
+    .native = false,
+    .nr = NR,
+    .mr = MR,
+    .packed_size = size_bf16,
+    .pack = pack_bf16,
+    .run = run_bf16,
+};

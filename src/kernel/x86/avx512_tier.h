@@ -1,0 +1,13 @@
+/* What the AVX-512 files offer the table of their tier. */
+#ifndef EMB_KERNEL_AVX512_TIER_H
+#define EMB_KERNEL_AVX512_TIER_H
+
+#include "kernel/kernel.h"
+
+extern const struct emb_gemm emb_gemm_f32_avx512;
+extern const struct emb_gemm emb_gemm_bf16_avx512; /* packed as avx512bf16 takes it too */
+
+size_t emb_attention_scratch_avx512(size_t n, size_t head_dim);
+void emb_attention_avx512(const struct emb_attention_job *job);
+
+#endif

@@ -1,0 +1,118 @@
+/* Matrix products of bf16 by vdpbf16ps, and conversion by vcvtneps2bf16.
+ *
+ * Both instructions take denormals as zero, whatever MXCSR says. A lane adds the two products of a pair in the
+ * instruction's own order and rounding; over pairs the chain rises. The tile is that of avx512_gemm.c. */
+#include "kernel/x86/avx512_tier.h"
+
+#include "kernel/tiers.h"
+#include "kernel/x86/panel.h"
+
+#include <string.h>
+
+#define EMB512_TO_BF16(x) ((__m256i)_mm512_cvtneps_pbh(x))
+#include "kernel/x86/avx512_finish.h"
+
+#define MR 6
+#define NR 64
+#define LANES 16
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+static inline int load_pair(const emb_bf16 *a)
+{
+    int pair;
+    memcpy(&pair, a, sizeof(pair));
+    return pair;
+}
+
+/* acc += the pairs of one step: w is at [vectors][16][2]. */
+TILE_INLINE void add_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[MR], size_t rows, size_t vectors)
+{
+    __m512i b[4];
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+        b[v] = _mm512_loadu_si512(w + v * 2 * LANES);
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+        __m512i x = _mm512_set1_epi32(pair[r]);
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_dpbf16_ps(acc[r][v], (__m512bh)x, (__m512bh)b[v]);
+        }
+    }
+}
+
+TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
+                           size_t vectors)
+{
+    __m512 acc[MR][4];
+    int pair[MR];
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_setzero_ps();
+        }
+    }
+    for (size_t p = 0; p + 1 < k; p += 2) {
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            pair[r] = load_pair(a + r * lda + p);
+        }
+        add_pair(acc, w + p * NR, pair, rows, vectors);
+    }
+    if (k % 2) {
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            pair[r] = a[r * lda + k - 1];
+        }
+        add_pair(acc, w + (k - 1) * NR, pair, rows, vectors);
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+        }
+    }
+}
+
+#define TILE(rows, vectors)                                                                                            \
+    static void bf16_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, float *tile)           \
+    {                                                                                                                  \
+        tile_bf16(a, lda, panel, k, tile, rows, vectors);                                                              \
+    }
+#define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) TILE(rows, 4)
+#define NAMES_ROW(rows) bf16_##rows##x1, bf16_##rows##x2, bf16_##rows##x3, bf16_##rows##x4
+
+TILE_ROW(1)
+TILE_ROW(2)
+TILE_ROW(3)
+TILE_ROW(4)
+TILE_ROW(5)
+TILE_ROW(6)
+
+static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
+                                           NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
+
+static void run(const struct emb_gemm_job *job)
+{
+    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(emb_bf16), 2, tiles, finish_tile};
+    emb_panel_run(job, &kernel);
+}
+
+static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 mask = n - i < LANES ? emb512_mask(n - i) : 0xffff;
+        _mm256_mask_storeu_epi16(y + i, mask, EMB512_TO_BF16(_mm512_maskz_loadu_ps(mask, x + i)));
+    }
+}
+
+void emb_kernels_init_avx512bf16(struct emb_kernels *t)
+{
+    t->gemm_bf16.name = "bf16_avx512bf16";
+    t->gemm_bf16.native = true;
+    t->gemm_bf16.run = run;
+    t->f32_to_bf16 = f32_to_bf16;
+}

@@ -1,0 +1,42 @@
+/* Matrix products over packed panels: the form and the loops that all x86 tiers share.
+ *
+ * Owns packing and the walk over panels and row tiles, in portable C. The tiers bring the tile kernels and the end of a
+ * tile (bias, activation, residual, store).
+ *
+ * Packed f32: panels of nr columns, each [k][nr]. Packed bf16: panels of [ceil(k / 2)][nr][2], so that a 32-bit lane
+ * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Columns after n
+ * and the odd last element are zero. */
+#ifndef EMB_KERNEL_PANEL_H
+#define EMB_KERNEL_PANEL_H
+
+#include "kernel/kernel.h"
+
+#define EMB_PANEL_MAX_TILE (6 * 64)
+
+/* tile[mr, nr] = a[mr, k] * panel, for the mr and the count of column vectors the function was made for. tile is 64-byte
+ * aligned; only the columns of those vectors are written. lda is in elements. */
+typedef void emb_panel_tile_fn(const void *a, size_t lda, const void *panel, size_t k, float *tile);
+
+/* Ends a tile of rows x columns (stride nr) that belongs at (row, column) of the job's output. */
+typedef void emb_panel_finish_fn(const struct emb_gemm_job *job, const float *tile, size_t row, size_t rows,
+                                 size_t column, size_t columns);
+
+struct emb_panel_kernel {
+    size_t nr;
+    size_t mr;
+    size_t lanes;                    /* columns of one vector */
+    size_t element;                  /* bytes of one element of a and w */
+    size_t k_step;                   /* k is padded to a multiple of this in w: 1, or 2 for pairs */
+    emb_panel_tile_fn *const *tiles; /* [mr][nr / lanes]: entry (rows - 1) * (nr / lanes) + vectors - 1 */
+    emb_panel_finish_fn *finish;
+};
+
+void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel);
+
+/* Bytes of the packed form, or 0 on overflow. */
+size_t emb_panel_size(size_t n, size_t k, size_t nr, size_t element, size_t k_step);
+
+void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr);
+void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr);
+
+#endif
