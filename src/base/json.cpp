@@ -7,9 +7,11 @@
 
 #include <simdjson.h>
 
+extern "C" {
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
+}
 
 namespace dom = simdjson::dom;
 
