@@ -31,6 +31,9 @@ static void build_tables(void)
     add_tier("ref", emb_kernels_init_ref);
 #if EMB_KERNEL_X86
     struct emb_cpu_features cpu = emb_cpu_features_read();
+    if (cpu.avx2) {
+        add_tier("avx2", emb_kernels_init_avx2);
+    }
     if (cpu.avx512) {
         add_tier("avx512", emb_kernels_init_avx512);
     }

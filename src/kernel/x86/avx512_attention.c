@@ -36,12 +36,11 @@ static size_t round16(size_t x)
 size_t emb_attention_scratch_avx512(size_t n, size_t head_dim)
 {
     size_t keys, floats;
-    if (n > SIZE_MAX / 2 || head_dim > SIZE_MAX / 2) {
+    if (n > SIZE_MAX / 4 - KEY_BLOCK || head_dim > SIZE_MAX / 2) {
         return 0;
     }
     keys = (n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    if (__builtin_mul_overflow(2 * keys + MR, round16(head_dim), &floats) || keys > SIZE_MAX / 4 ||
-        floats > SIZE_MAX / sizeof(float)) {
+    if (__builtin_mul_overflow(2 * keys + MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
         return 0;
     }
     return floats * sizeof(float);

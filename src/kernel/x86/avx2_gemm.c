@@ -1,0 +1,225 @@
+/* Matrix products for AVX2 and FMA: f32, and bf16 widened in registers.
+ *
+ * A tile is up to 6 rows by 2 vectors: 12 accumulators of the 16 registers. */
+#include "kernel/x86/avx2_tier.h"
+
+#include "kernel/x86/avx2_math.h"
+#include "kernel/x86/panel.h"
+
+#include <string.h>
+
+#define MR 6
+#define NR 16
+#define LANES 8
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+TILE_INLINE void clear(__m256 acc[MR][2], size_t rows, size_t vectors)
+{
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm256_setzero_ps();
+        }
+    }
+}
+
+TILE_INLINE void store(float *tile, const __m256 acc[MR][2], size_t rows, size_t vectors)
+{
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++) {
+            _mm256_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+        }
+    }
+}
+
+TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, float *tile, size_t rows,
+                          size_t vectors)
+{
+    __m256 acc[MR][2];
+    clear(acc, rows, vectors);
+    for (size_t p = 0; p < k; p++) {
+        __m256 b[2];
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++) {
+            b[v] = _mm256_loadu_ps(w + p * NR + v * LANES);
+        }
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            __m256 x = _mm256_broadcast_ss(a + r * lda + p);
+#pragma GCC unroll 2
+            for (size_t v = 0; v < vectors; v++) {
+                acc[r][v] = _mm256_fmadd_ps(x, b[v], acc[r][v]);
+            }
+        }
+    }
+    store(tile, acc, rows, vectors);
+}
+
+static inline int load_pair(const emb_bf16 *a)
+{
+    int pair;
+    memcpy(&pair, a, sizeof(pair));
+    return pair;
+}
+
+/* The bf16 in the lower or the upper half of each lane, as f32. */
+TILE_INLINE __m256 widen(__m256i pairs, bool upper)
+{
+    return _mm256_castsi256_ps(upper ? _mm256_and_si256(pairs, _mm256_set1_epi32(-65536))
+                                     : _mm256_slli_epi32(pairs, 16));
+}
+
+/* One of the two elements of a pair, for all rows. a is at the pair; the last pair of an odd k has no upper element. */
+TILE_INLINE void bf16_step(__m256 acc[MR][2], const emb_bf16 *a, size_t lda, const emb_bf16 *w, bool upper, bool single,
+                           size_t rows, size_t vectors)
+{
+    __m256 b[2];
+#pragma GCC unroll 2
+    for (size_t v = 0; v < vectors; v++) {
+        b[v] = widen(_mm256_loadu_si256((const __m256i *)(w + v * 2 * LANES)), upper);
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+        __m256 x = widen(_mm256_set1_epi32(single ? a[r * lda] : load_pair(a + r * lda)), upper);
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm256_fmadd_ps(x, b[v], acc[r][v]);
+        }
+    }
+}
+
+TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
+                           size_t vectors)
+{
+    __m256 acc[MR][2];
+    clear(acc, rows, vectors);
+    for (size_t p = 0; p + 1 < k; p += 2) {
+        bf16_step(acc, a + p, lda, w + p * NR, false, false, rows, vectors);
+        bf16_step(acc, a + p, lda, w + p * NR, true, false, rows, vectors);
+    }
+    if (k % 2) {
+        bf16_step(acc, a + k - 1, lda, w + (k - 1) * NR, false, true, rows, vectors);
+    }
+    store(tile, acc, rows, vectors);
+}
+
+#define TILE(type, rows, vectors)                                                                                      \
+    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, float *tile)         \
+    {                                                                                                                  \
+        tile_##type(a, lda, panel, k, tile, rows, vectors);                                                            \
+    }
+#define TILES(type, rows) TILE(type, rows, 1) TILE(type, rows, 2)
+#define NAMES(type)                                                                                                    \
+    type##_1x1, type##_1x2, type##_2x1, type##_2x2, type##_3x1, type##_3x2, type##_4x1, type##_4x2, type##_5x1,        \
+        type##_5x2, type##_6x1, type##_6x2
+
+TILES(f32, 1)
+TILES(f32, 2)
+TILES(f32, 3)
+TILES(f32, 4)
+TILES(f32, 5)
+TILES(f32, 6)
+TILES(bf16, 1)
+TILES(bf16, 2)
+TILES(bf16, 3)
+TILES(bf16, 4)
+TILES(bf16, 5)
+TILES(bf16, 6)
+
+static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
+static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
+
+TILE_INLINE void finish_with(const struct emb_gemm_job *job, enum emb_act act, const float *tile, size_t row,
+                             size_t rows, size_t column, size_t columns)
+{
+    for (size_t c = 0; c < columns; c += LANES) {
+        size_t col = column + c;
+        size_t count = columns - c < LANES ? columns - c : LANES;
+        __m256i mask = emb256_mask(count);
+        __m256 bias = job->bias ? _mm256_maskload_ps(job->bias + col, mask) : _mm256_set1_ps(-0.0f);
+        for (size_t r = 0; r < rows; r++) {
+            __m256 x = _mm256_add_ps(_mm256_load_ps(tile + r * NR + c), bias);
+            x = emb256_act(act, x);
+            if (job->residual) {
+                const float *from = job->residual + (row + r) * job->ldr + col;
+                x = _mm256_add_ps(x, _mm256_maskload_ps(from, mask));
+            }
+            size_t at = (row + r) * job->ldo + col;
+            if (job->out_bf16) {
+                emb256_store_bf16((emb_bf16 *)job->out + at, count, x);
+            } else {
+                _mm256_maskstore_ps((float *)job->out + at, mask, x);
+            }
+        }
+    }
+}
+
+/* An emb_panel_finish_fn. Adding -0 changes no value, so that no bias needs no other path. */
+static void finish_tile(const struct emb_gemm_job *job, const float *tile, size_t row, size_t rows, size_t column,
+                        size_t columns)
+{
+    switch (job->act) {
+    case EMB_ACT_GELU: finish_with(job, EMB_ACT_GELU, tile, row, rows, column, columns); break;
+    case EMB_ACT_GELU_TANH: finish_with(job, EMB_ACT_GELU_TANH, tile, row, rows, column, columns); break;
+    case EMB_ACT_RELU: finish_with(job, EMB_ACT_RELU, tile, row, rows, column, columns); break;
+    case EMB_ACT_SILU: finish_with(job, EMB_ACT_SILU, tile, row, rows, column, columns); break;
+    case EMB_ACT_NONE: finish_with(job, EMB_ACT_NONE, tile, row, rows, column, columns); break;
+    }
+}
+
+static size_t size_f32(size_t n, size_t k)
+{
+    return emb_panel_size(n, k, NR, sizeof(float), 1);
+}
+
+static size_t size_bf16(size_t n, size_t k)
+{
+    return emb_panel_size(n, k, NR, sizeof(emb_bf16), 2);
+}
+
+static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
+    (void)n;
+    emb_panel_pack_f32(dst, w, r0, r1, k, NR);
+}
+
+static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
+    (void)n;
+    emb_panel_pack_bf16(dst, w, r0, r1, k, NR);
+}
+
+static void run_f32(const struct emb_gemm_job *job)
+{
+    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(float), 1, tiles_f32, finish_tile};
+    emb_panel_run(job, &kernel);
+}
+
+static void run_bf16(const struct emb_gemm_job *job)
+{
+    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(emb_bf16), 2, tiles_bf16, finish_tile};
+    emb_panel_run(job, &kernel);
+}
+
+const struct emb_gemm emb_gemm_f32_avx2 = {
+    .name = "f32_avx2",
+    .native = true,
+    .nr = NR,
+    .mr = MR,
+    .packed_size = size_f32,
+    .pack = pack_f32,
+    .run = run_f32,
+};
+
+const struct emb_gemm emb_gemm_bf16_avx2 = {
+    .name = "bf16_avx2",
+    .native = false,
+    .nr = NR,
+    .mr = MR,
+    .packed_size = size_bf16,
+    .pack = pack_bf16,
+    .run = run_bf16,
+};

@@ -1,0 +1,106 @@
+/* Layer normalisation, conversion and dot product for AVX2, and the tier's entry into the table.
+ *
+ * Sums run in lanes and are folded in one fixed order, so a row's result depends on the row alone. */
+#include "kernel/tiers.h"
+
+#include "kernel/x86/avx2_math.h"
+#include "kernel/x86/avx2_tier.h"
+
+#include <math.h>
+
+#define LANES 8
+#define SUMS 4 /* partial sums in turn: they hide the latency of the addition */
+
+static float fold(const __m256 sum[SUMS])
+{
+    return emb256_sum(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+}
+
+static float row_sum(const float *x, size_t dim)
+{
+    __m256 sum[SUMS] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    size_t i = 0;
+    for (; i + SUMS * LANES <= dim; i += SUMS * LANES) {
+        for (size_t j = 0; j < SUMS; j++) {
+            sum[j] = _mm256_add_ps(sum[j], _mm256_loadu_ps(x + i + j * LANES));
+        }
+    }
+    for (; i < dim; i += LANES) {
+        sum[0] = _mm256_add_ps(sum[0], _mm256_maskload_ps(x + i, emb256_mask(dim - i)));
+    }
+    return fold(sum);
+}
+
+static float row_squares(const float *x, size_t dim, float mean)
+{
+    const __m256 m = _mm256_set1_ps(mean);
+    __m256 sum[SUMS] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    size_t i = 0;
+    for (; i + SUMS * LANES <= dim; i += SUMS * LANES) {
+        for (size_t j = 0; j < SUMS; j++) {
+            __m256 d = _mm256_sub_ps(_mm256_loadu_ps(x + i + j * LANES), m);
+            sum[j] = _mm256_fmadd_ps(d, d, sum[j]);
+        }
+    }
+    for (; i < dim; i += LANES) {
+        __m256i mask = emb256_mask(dim - i);
+        __m256 d = _mm256_and_ps(_mm256_sub_ps(_mm256_maskload_ps(x + i, mask), m), _mm256_castsi256_ps(mask));
+        sum[0] = _mm256_fmadd_ps(d, d, sum[0]);
+    }
+    return fold(sum);
+}
+
+static void layernorm(const float *x, size_t rows, size_t dim, const float *gamma, const float *beta, float eps,
+                      float *y, emb_bf16 *y16)
+{
+    for (size_t r = 0; r < rows; r++, x += dim, y += dim) {
+        float mean = row_sum(x, dim) / (float)dim;
+        float inverse = 1.0f / sqrtf(row_squares(x, dim, mean) / (float)dim + eps);
+        const __m256 m = _mm256_set1_ps(mean), scale = _mm256_set1_ps(inverse);
+        for (size_t i = 0; i < dim; i += LANES) {
+            size_t count = dim - i < LANES ? dim - i : LANES;
+            __m256i mask = emb256_mask(count);
+            __m256 d = _mm256_mul_ps(_mm256_sub_ps(_mm256_maskload_ps(x + i, mask), m), scale);
+            d = _mm256_fmadd_ps(d, _mm256_maskload_ps(gamma + i, mask), _mm256_maskload_ps(beta + i, mask));
+            _mm256_maskstore_ps(y + i, mask, d);
+            if (y16) {
+                emb256_store_bf16(y16 + r * dim + i, count, d);
+            }
+        }
+    }
+}
+
+static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t count = n - i < LANES ? n - i : LANES;
+        emb256_store_bf16(y + i, count, _mm256_maskload_ps(x + i, emb256_mask(count)));
+    }
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    __m256 sum[SUMS] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    size_t i = 0;
+    for (; i + SUMS * LANES <= n; i += SUMS * LANES) {
+        for (size_t j = 0; j < SUMS; j++) {
+            sum[j] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + j * LANES), _mm256_loadu_ps(b + i + j * LANES), sum[j]);
+        }
+    }
+    for (; i < n; i += LANES) {
+        __m256i mask = emb256_mask(n - i);
+        sum[0] = _mm256_fmadd_ps(_mm256_maskload_ps(a + i, mask), _mm256_maskload_ps(b + i, mask), sum[0]);
+    }
+    return fold(sum);
+}
+
+void emb_kernels_init_avx2(struct emb_kernels *t)
+{
+    t->gemm_f32 = emb_gemm_f32_avx2;
+    t->gemm_bf16 = emb_gemm_bf16_avx2;
+    t->attention_scratch = emb_attention_scratch_avx2;
+    t->attention = emb_attention_avx2;
+    t->layernorm = layernorm;
+    t->f32_to_bf16 = f32_to_bf16;
+    t->dot = dot;
+}

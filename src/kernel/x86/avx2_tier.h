@@ -1,0 +1,13 @@
+/* What the AVX2 files offer the table of their tier. */
+#ifndef EMB_KERNEL_AVX2_TIER_H
+#define EMB_KERNEL_AVX2_TIER_H
+
+#include "kernel/kernel.h"
+
+extern const struct emb_gemm emb_gemm_f32_avx2;
+extern const struct emb_gemm emb_gemm_bf16_avx2;
+
+size_t emb_attention_scratch_avx2(size_t n, size_t head_dim);
+void emb_attention_avx2(const struct emb_attention_job *job);
+
+#endif
