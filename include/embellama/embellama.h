@@ -178,7 +178,7 @@ EMBELLAMA_API int embellama_tokenize(const embellama_model *model, embellama_tex
                                      embellama_error *error);
 
 /* Makes an input of token ids a client sent: checks each against the vocabulary and puts the special tokens around them
- * unless they are there already. Same capacity convention as embellama_tokenize. Errors: E_TOKEN_ID (offset is the index). */
+ * unless they are there already. Same capacity convention as embellama_tokenize. Errors: E_TOKEN_ID (offset is its index). */
 EMBELLAMA_API int embellama_complete_ids(const embellama_model *model, embellama_ids content, int32_t *ids,
                                          size_t capacity, size_t *count, embellama_error *error);
 

@@ -1,0 +1,466 @@
+/* The context: scratch memory and threads, and the two embed calls.
+ *
+ * In bulk each member of the team takes shards, runs of whole texts of some hundred tokens, through all layers by itself: no
+ * barrier, activations in its own cache. When there is too little of that to go round, the whole team works on one shard
+ * together. Which way it goes never changes a bit of any vector (model/forward.h). */
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "engine/handle.h"
+#include "model/forward.h"
+#include "model/pooling.h"
+
+/* Tokens of a shard: large enough for the kernels' full speed, small enough that activations stay in L2. */
+enum { SHARD_TOKENS = 256, SHARD_TOKENS_MIN = 128 };
+
+/* Inputs begin..end of the call's list, run together. */
+struct shard {
+    size_t begin, end;
+    size_t tokens;
+};
+
+/* One team member's own. */
+struct worker {
+    struct emb_scratch scratch;
+    struct emb_tokens tokens; /* of the text at hand */
+    int32_t *ids;             /* of all the texts it tokenised in this call */
+    size_t n_ids, ids_capacity;
+};
+
+/* Where a tokenised text's ids lie: in a worker's list, which may still move while it grows. */
+struct place {
+    int member;
+    size_t offset, count;
+};
+
+struct embellama_ctx {
+    const embellama_model *model;
+    struct emb_team *team;
+    int threads;
+    struct worker *workers;
+    struct emb_scratch together; /* for shards the whole team works on */
+    size_t shard_capacity;       /* tokens any shard may have */
+
+    /* Of the call at hand, grown as needed. */
+    struct place *places;   /* of each text */
+    embellama_ids *inputs;  /* all inputs; then the valid ones only, cut where asked */
+    size_t *index;          /* of each valid one in the caller's list */
+    size_t *rows;           /* first output row of each of the caller's inputs */
+    struct shard *shards;
+    int *statuses;
+    size_t places_capacity, inputs_capacity, index_capacity, rows_capacity, shards_capacity, statuses_capacity;
+    size_t n_inputs, n_shards;
+};
+
+embellama_ctx_options embellama_ctx_options_default(void)
+{
+    return (embellama_ctx_options){0};
+}
+
+embellama_embed_options embellama_embed_options_default(void)
+{
+    return (embellama_embed_options){.p = 2};
+}
+
+int embellama_ctx_new(embellama_ctx **out, const embellama_model *model, const embellama_ctx_options *options,
+                      embellama_error *error)
+{
+    int threads = options && options->threads > 0 ? options->threads : emb_cpu_count();
+    embellama_ctx *ctx = emb_calloc(1, sizeof *ctx);
+    if (!ctx) {
+        return emb_fail_nomem(error);
+    }
+    ctx->model = model;
+    ctx->threads = threads;
+    size_t context = model->loaded.spec.positions;
+    ctx->shard_capacity = context > SHARD_TOKENS ? context : SHARD_TOKENS;
+    int rc = emb_team_new(&ctx->team, threads, error);
+    if (rc == EMBELLAMA_OK) {
+        ctx->workers = emb_calloc((size_t)threads, sizeof *ctx->workers);
+        rc = ctx->workers ? EMBELLAMA_OK : emb_fail_nomem(error);
+    }
+    for (int i = 0; rc == EMBELLAMA_OK && i < threads; i++) {
+        rc = emb_scratch_init(&ctx->workers[i].scratch, &model->loaded, ctx->shard_capacity, 1, error);
+    }
+    if (rc == EMBELLAMA_OK && threads > 1) {
+        rc = emb_scratch_init(&ctx->together, &model->loaded, ctx->shard_capacity, threads, error);
+    }
+    if (rc != EMBELLAMA_OK) {
+        embellama_ctx_free(ctx);
+        return rc;
+    }
+    *out = ctx;
+    return EMBELLAMA_OK;
+}
+
+void embellama_ctx_free(embellama_ctx *ctx)
+{
+    if (!ctx) {
+        return;
+    }
+    emb_team_free(ctx->team);
+    for (int i = 0; ctx->workers && i < ctx->threads; i++) {
+        emb_scratch_deinit(&ctx->workers[i].scratch);
+        emb_tokens_deinit(&ctx->workers[i].tokens);
+        emb_free(ctx->workers[i].ids);
+    }
+    emb_scratch_deinit(&ctx->together);
+    emb_free(ctx->workers);
+    emb_free(ctx->places);
+    emb_free(ctx->inputs);
+    emb_free(ctx->index);
+    emb_free(ctx->rows);
+    emb_free(ctx->shards);
+    emb_free(ctx->statuses);
+    emb_free(ctx);
+}
+
+/* ---- Options ---- */
+
+/* One embed call: the caller's arguments, resolved. */
+struct call {
+    embellama_ctx *ctx;
+    size_t n;
+    embellama_pooling pooling;
+    embellama_normalize normalize;
+    float p;
+    size_t dim; /* of an output row */
+    size_t max_length;
+    bool truncate;
+    float *out;
+    int *statuses; /* n */
+};
+
+static int resolve(struct call *call, const embellama_embed_options *options, embellama_error *error)
+{
+    const embellama_model_info *info = &call->ctx->model->info;
+    embellama_embed_options defaults = embellama_embed_options_default();
+    const embellama_embed_options *o = options ? options : &defaults;
+    if ((unsigned)o->pooling > EMBELLAMA_POOLING_NONE || (unsigned)o->normalize > EMBELLAMA_NORMALIZE_P) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "unknown pooling or normalisation");
+    }
+    if (o->normalize == EMBELLAMA_NORMALIZE_P && !(o->p > 0)) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "the exponent of p-norm must be above 0");
+    }
+    if (o->dimensions > info->dim) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%zu dimensions asked for: the model's vectors have %zu",
+                        o->dimensions, info->dim);
+    }
+    if (o->max_length > info->context_length) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "a maximum length of %zu tokens: the model's context has %zu",
+                        o->max_length, info->context_length);
+    }
+    call->pooling = o->pooling == EMBELLAMA_POOLING_AUTO ? info->pooling : o->pooling;
+    call->normalize = o->normalize;
+    if (o->normalize == EMBELLAMA_NORMALIZE_AUTO) {
+        call->normalize = call->pooling == EMBELLAMA_POOLING_NONE ? EMBELLAMA_NORMALIZE_NONE : info->normalize;
+    }
+    call->p = o->p;
+    call->dim = o->dimensions ? o->dimensions : info->dim;
+    call->max_length = o->max_length ? o->max_length : info->context_length;
+    call->truncate = o->truncate;
+    return EMBELLAMA_OK;
+}
+
+/* Room for a call of n inputs, and statuses of our own where the caller wants none. */
+static int prepare(struct call *call, int *statuses, embellama_error *error)
+{
+    embellama_ctx *ctx = call->ctx;
+    size_t n = call->n;
+    if (!emb_grow(&ctx->inputs, &ctx->inputs_capacity, n, sizeof *ctx->inputs) ||
+        !emb_grow(&ctx->index, &ctx->index_capacity, n, sizeof *ctx->index) ||
+        !emb_grow(&ctx->rows, &ctx->rows_capacity, n, sizeof *ctx->rows) ||
+        !emb_grow(&ctx->shards, &ctx->shards_capacity, n, sizeof *ctx->shards) ||
+        !emb_grow(&ctx->places, &ctx->places_capacity, n, sizeof *ctx->places) ||
+        !emb_grow(&ctx->statuses, &ctx->statuses_capacity, n, sizeof *ctx->statuses)) {
+        return emb_fail_nomem(error);
+    }
+    call->statuses = statuses ? statuses : ctx->statuses;
+    for (size_t i = 0; i < n; i++) {
+        call->statuses[i] = EMBELLAMA_OK;
+    }
+    for (int i = 0; i < ctx->threads; i++) {
+        ctx->workers[i].n_ids = 0;
+    }
+    return EMBELLAMA_OK;
+}
+
+/* ---- Planning ---- */
+
+/* Groups the inputs into shards of about target tokens. */
+static void plan_shards(embellama_ctx *ctx, size_t target)
+{
+    ctx->n_shards = 0;
+    for (size_t i = 0; i < ctx->n_inputs; i++) {
+        size_t count = ctx->inputs[i].count;
+        struct shard *last = ctx->n_shards ? &ctx->shards[ctx->n_shards - 1] : NULL;
+        if (!last || last->tokens + count > target) {
+            last = &ctx->shards[ctx->n_shards++];
+            *last = (struct shard){.begin = i, .end = i};
+        }
+        last->end = i + 1;
+        last->tokens += count;
+    }
+}
+
+/* True where each member would have shards of its own and all would end at about the same time. */
+static bool worth_sharding(const embellama_ctx *ctx, size_t total)
+{
+    size_t threads = (size_t)ctx->threads, share = total / threads, largest = 0;
+    for (size_t i = 0; i < ctx->n_shards; i++) {
+        largest = ctx->shards[i].tokens > largest ? ctx->shards[i].tokens : largest;
+    }
+    return share >= SHARD_TOKENS_MIN / 2 && ctx->n_shards >= threads &&
+           (largest <= share + share / 4 || ctx->n_shards >= 4 * threads);
+}
+
+/* ---- Running ---- */
+
+static void finish_row(const struct call *call, const float *full, float *out)
+{
+    memcpy(out, full, call->dim * sizeof *out);
+    embellama_normalize_vector(out, call->dim, call->normalize, call->p);
+}
+
+/* From the hidden states of input i (of the caller's list) to its output rows and status. */
+static void finish_input(const struct call *call, size_t i, const float *states, size_t tokens, float *pooled)
+{
+    size_t hidden = call->ctx->model->info.dim;
+    float *out = call->out + call->ctx->rows[i] * call->dim;
+    bool each = call->pooling == EMBELLAMA_POOLING_NONE;
+    size_t rows = each ? tokens : 1;
+    if (!each) {
+        emb_pool_states(states, tokens, hidden, call->pooling, pooled);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        finish_row(call, each ? states + r * hidden : pooled, out + r * call->dim);
+    }
+    if (!emb_all_finite(out, rows * call->dim)) {
+        memset(out, 0, rows * call->dim * sizeof *out);
+        call->statuses[i] = EMBELLAMA_E_NOT_FINITE;
+    }
+}
+
+static void run_shard(const struct call *call, const struct shard *shard, struct emb_scratch *scratch,
+                      struct emb_team *team)
+{
+    const embellama_ctx *ctx = call->ctx;
+    size_t row = 0, hidden = ctx->model->info.dim;
+    emb_forward(&ctx->model->loaded, scratch, team, ctx->inputs + shard->begin, shard->end - shard->begin);
+    for (size_t k = shard->begin; k < shard->end; k++) {
+        finish_input(call, ctx->index[k], scratch->x + row * hidden, ctx->inputs[k].count, scratch->rows);
+        row += ctx->inputs[k].count;
+    }
+}
+
+static void shard_item(void *arg, size_t item, int member)
+{
+    const struct call *call = arg;
+    run_shard(call, &call->ctx->shards[item], &call->ctx->workers[member].scratch, NULL);
+}
+
+/* Runs ctx->inputs. */
+static void run(struct call *call)
+{
+    embellama_ctx *ctx = call->ctx;
+    size_t total = 0, threads = (size_t)ctx->threads;
+    for (size_t i = 0; i < ctx->n_inputs; i++) {
+        total += ctx->inputs[i].count;
+    }
+    size_t target = (total + threads - 1) / threads;
+    target = target < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : target > SHARD_TOKENS ? SHARD_TOKENS : target;
+    plan_shards(ctx, target);
+    if (threads == 1 || worth_sharding(ctx, total)) {
+        emb_team_run(ctx->team, shard_item, call, ctx->n_shards);
+        return;
+    }
+    plan_shards(ctx, ctx->shard_capacity);
+    for (size_t i = 0; i < ctx->n_shards; i++) {
+        run_shard(call, &ctx->shards[i], &ctx->together, ctx->team);
+    }
+}
+
+/* Keeps of ctx->inputs those without a bad status, and zeroes the others' vectors. */
+static void keep_valid(struct call *call)
+{
+    embellama_ctx *ctx = call->ctx;
+    ctx->n_inputs = 0;
+    for (size_t i = 0; i < call->n; i++) {
+        if (call->statuses[i] == EMBELLAMA_OK) {
+            ctx->index[ctx->n_inputs] = i;
+            ctx->inputs[ctx->n_inputs++] = ctx->inputs[i];
+        } else if (call->pooling != EMBELLAMA_POOLING_NONE) {
+            memset(call->out + i * call->dim, 0, call->dim * sizeof *call->out);
+        }
+    }
+}
+
+/* Index of the first input that failed, or n. */
+static size_t first_failure(const struct call *call)
+{
+    size_t i = 0;
+    while (i < call->n && call->statuses[i] == EMBELLAMA_OK) {
+        i++;
+    }
+    return i;
+}
+
+/* Returns the status of the first input that failed, with a message; count is its number of tokens. */
+static int report(const struct call *call, size_t count, embellama_error *error)
+{
+    size_t i = first_failure(call);
+    if (i == call->n) {
+        return EMBELLAMA_OK;
+    }
+    if (call->statuses[i] == EMBELLAMA_E_TOO_LONG) {
+        return emb_fail_at(error, EMBELLAMA_E_TOO_LONG, i, "input %zu has %zu tokens, and %zu fit", i, count,
+                           call->max_length);
+    }
+    return emb_fail_at(error, call->statuses[i], i, "input %zu: %s", i, embellama_status_message(call->statuses[i]));
+}
+
+/* ---- Ids ---- */
+
+static int check_ids(const struct call *call, embellama_ids input)
+{
+    size_t vocab = call->ctx->model->info.vocab_size;
+    if (input.count == 0) {
+        return EMBELLAMA_E_INVALID;
+    }
+    for (size_t k = 0; k < input.count; k++) {
+        if (input.ids[k] < 0 || (size_t)input.ids[k] >= vocab) {
+            return EMBELLAMA_E_TOKEN_ID;
+        }
+    }
+    return input.count > call->max_length && !call->truncate ? EMBELLAMA_E_TOO_LONG : EMBELLAMA_OK;
+}
+
+/* Replaces the inputs that are too long by shortened copies, kept in the first worker's list. */
+static int cut_ids(struct call *call, embellama_error *error)
+{
+    embellama_ctx *ctx = call->ctx;
+    struct worker *w = &ctx->workers[0];
+    size_t room = 0;
+    for (size_t k = 0; k < ctx->n_inputs; k++) {
+        room += ctx->inputs[k].count > call->max_length ? ctx->inputs[k].count : 0;
+    }
+    if (!emb_grow(&w->ids, &w->ids_capacity, room, sizeof *w->ids)) {
+        return emb_fail_nomem(error);
+    }
+    int32_t *copy = w->ids;
+    for (size_t k = 0; k < ctx->n_inputs; k++) {
+        embellama_ids *input = &ctx->inputs[k];
+        if (input->count > call->max_length) {
+            memcpy(copy, input->ids, input->count * sizeof *copy);
+            input->count = embellama_truncate_ids(ctx->model, copy, input->count, call->max_length);
+            input->ids = copy;
+            copy += input->count;
+        }
+    }
+    return EMBELLAMA_OK;
+}
+
+int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t n,
+                        const embellama_embed_options *options, float *out, int *statuses, embellama_error *error)
+{
+    struct call call = {.ctx = ctx, .n = n, .out = out};
+    int rc = resolve(&call, options, error);
+    if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE && call.truncate) {
+        rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token cannot be combined with truncation");
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = prepare(&call, statuses, error);
+    }
+    if (rc != EMBELLAMA_OK) {
+        return rc;
+    }
+    size_t row = 0;
+    for (size_t i = 0; i < n; i++) {
+        ctx->inputs[i] = inputs[i];
+        ctx->rows[i] = row;
+        row += call.pooling == EMBELLAMA_POOLING_NONE ? inputs[i].count : 1;
+        call.statuses[i] = check_ids(&call, inputs[i]);
+    }
+    keep_valid(&call);
+    rc = cut_ids(&call, error);
+    if (rc != EMBELLAMA_OK) {
+        return rc;
+    }
+    run(&call);
+    size_t failed = first_failure(&call);
+    return report(&call, failed < n ? inputs[failed].count : 0, error);
+}
+
+/* ---- Texts ---- */
+
+struct tokenizing {
+    struct call *call;
+    const embellama_text *texts;
+};
+
+static void tokenize_item(void *arg, size_t i, int member)
+{
+    const struct tokenizing *t = arg;
+    struct call *call = t->call;
+    struct worker *w = &call->ctx->workers[member];
+    struct place *place = &call->ctx->places[i];
+    int rc = emb_tokenizer_encode(call->ctx->model->loaded.tokenizer, t->texts[i], NULL, &w->tokens, NULL);
+    size_t count = w->tokens.count;
+    if (rc == EMBELLAMA_OK && count > call->max_length) {
+        rc = call->truncate ? EMBELLAMA_OK : EMBELLAMA_E_TOO_LONG;
+        count = embellama_truncate_ids(call->ctx->model, w->tokens.ids, count, call->max_length);
+    }
+    if (rc == EMBELLAMA_OK && !emb_grow(&w->ids, &w->ids_capacity, w->n_ids + count, sizeof *w->ids)) {
+        rc = EMBELLAMA_E_NOMEM;
+    }
+    call->statuses[i] = rc;
+    if (rc == EMBELLAMA_OK) {
+        memcpy(w->ids + w->n_ids, w->tokens.ids, count * sizeof *w->ids);
+        *place = (struct place){.member = member, .offset = w->n_ids, .count = count};
+        w->n_ids += count;
+    }
+}
+
+/* The message for the first text that failed: tokenising it again tells its length, or where it is not UTF-8. */
+static int report_text(const struct call *call, const embellama_text *texts, embellama_error *error)
+{
+    size_t i = first_failure(call), count = 0;
+    embellama_error why;
+    if (i == call->n) {
+        return EMBELLAMA_OK;
+    }
+    if (embellama_tokenize(call->ctx->model, texts[i], NULL, NULL, NULL, 0, &count, &why) != EMBELLAMA_OK) {
+        return emb_fail_at(error, why.code, i, "input %zu: %.200s", i, why.message);
+    }
+    return report(call, count, error);
+}
+
+int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, const embellama_embed_options *options,
+                    float *out, int *statuses, embellama_error *error)
+{
+    struct call call = {.ctx = ctx, .n = n, .out = out};
+    int rc = resolve(&call, options, error);
+    if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE) {
+        rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token is for embellama_embed_ids");
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = prepare(&call, statuses, error);
+    }
+    if (rc != EMBELLAMA_OK) {
+        return rc;
+    }
+    struct tokenizing t = {&call, texts};
+    emb_team_run(ctx->team, tokenize_item, &t, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct place *place = &ctx->places[i];
+        ctx->rows[i] = i;
+        if (call.statuses[i] == EMBELLAMA_OK) {
+            ctx->inputs[i] = (embellama_ids){ctx->workers[place->member].ids + place->offset, place->count};
+        }
+    }
+    keep_valid(&call);
+    run(&call);
+    return report_text(&call, texts, error);
+}

@@ -1,0 +1,90 @@
+/* The public token functions. */
+#include <string.h>
+
+#include "base/status.h"
+#include "engine/handle.h"
+
+int embellama_tokenize(const embellama_model *model, embellama_text text, const embellama_text *pair, int32_t *ids,
+                       int32_t *types, size_t capacity, size_t *count, embellama_error *error)
+{
+    struct emb_tokens tokens = {0};
+    int rc = emb_tokenizer_encode(model->loaded.tokenizer, text, pair, &tokens, error);
+    if (rc == EMBELLAMA_OK) {
+        size_t n = tokens.count < capacity ? tokens.count : capacity;
+        *count = tokens.count;
+        if (n > 0) {
+            memcpy(ids, tokens.ids, n * sizeof *ids);
+        }
+        if (n > 0 && types) {
+            memcpy(types, tokens.types, n * sizeof *types);
+        }
+    }
+    emb_tokens_deinit(&tokens);
+    return rc;
+}
+
+static bool starts_with(embellama_ids content, embellama_ids prefix)
+{
+    return content.count >= prefix.count &&
+           (prefix.count == 0 || memcmp(content.ids, prefix.ids, prefix.count * sizeof *prefix.ids) == 0);
+}
+
+/* Appends to ids (as far as capacity reaches) and counts. */
+static void append(embellama_ids part, int32_t *ids, size_t capacity, size_t *count)
+{
+    for (size_t i = 0; i < part.count; i++, ++*count) {
+        if (*count < capacity) {
+            ids[*count] = part.ids[i];
+        }
+    }
+}
+
+int embellama_complete_ids(const embellama_model *model, embellama_ids content, int32_t *ids, size_t capacity,
+                           size_t *count, embellama_error *error)
+{
+    size_t vocab = emb_tokenizer_vocab_size(model->loaded.tokenizer);
+    embellama_ids prefix, suffix;
+    for (size_t i = 0; i < content.count; i++) {
+        if (content.ids[i] < 0 || (size_t)content.ids[i] >= vocab) {
+            return emb_fail_at(error, EMBELLAMA_E_TOKEN_ID, i, "token id %d at position %zu is not in 0..%zu",
+                               content.ids[i], i, vocab - 1);
+        }
+    }
+    emb_tokenizer_frame(model->loaded.tokenizer, &prefix, &suffix);
+    bool opened = starts_with(content, prefix);
+    size_t body = content.count - (opened ? prefix.count : 0);
+    bool closed = body >= suffix.count &&
+                  starts_with((embellama_ids){content.ids + content.count - suffix.count, suffix.count}, suffix);
+    *count = 0;
+    if (!opened) {
+        append(prefix, ids, capacity, count);
+    }
+    append(content, ids, capacity, count);
+    if (!closed) {
+        append(suffix, ids, capacity, count);
+    }
+    return EMBELLAMA_OK;
+}
+
+size_t embellama_truncate_ids(const embellama_model *model, int32_t *ids, size_t count, size_t limit)
+{
+    embellama_ids prefix, suffix;
+    if (limit == 0) {
+        limit = model->loaded.spec.positions;
+    }
+    emb_tokenizer_frame(model->loaded.tokenizer, &prefix, &suffix);
+    size_t least = prefix.count + suffix.count;
+    if (limit < least) {
+        limit = least;
+    }
+    if (count <= limit) {
+        return count;
+    }
+    memmove(ids + limit - suffix.count, ids + count - suffix.count, suffix.count * sizeof *ids);
+    return limit;
+}
+
+const char *embellama_token_text(const embellama_model *model, int32_t id)
+{
+    return emb_tokenizer_token(model->loaded.tokenizer, id);
+}

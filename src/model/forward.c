@@ -1,0 +1,273 @@
+/* BERT's forward pass. Each step is a list of independent items that a team takes in turn; alone, the steps are plain loops.
+ *
+ * A step is split by rows first, which costs nothing twice, then by columns until every member has work. Kernels promise that
+ * no split changes a bit. */
+#include "model/forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+
+/* Rows of one item. A block of the inner activations and the packed panels it meets stay in L2. */
+enum { ROW_BLOCK = 128, QUERY_BLOCK = 128, EMBED_BLOCK = 32 };
+
+static size_t element_size(const struct emb_model *m)
+{
+    return m->bf16 ? sizeof(emb_bf16) : sizeof(float);
+}
+
+/* ---- Scratch ---- */
+
+/* Adds an array of rows x columns elements to a layout that has *size bytes so far; false on overflow. */
+static bool lay_out(size_t *size, size_t rows, size_t columns, size_t element, size_t *offset)
+{
+    size_t bytes;
+    if (!emb_mul(rows, columns, &bytes) || !emb_mul(bytes, element, &bytes) || !emb_add(bytes, 63, &bytes)) {
+        return false;
+    }
+    *offset = *size;
+    return emb_add(*size, bytes & ~(size_t)63, size);
+}
+
+int emb_scratch_init(struct emb_scratch *s, const struct emb_model *m, size_t tokens, int members,
+                     embellama_error *error)
+{
+    size_t h = m->spec.hidden, element = element_size(m), size = 0, threads = (size_t)members;
+    size_t x, x16, qkv, heads, inner, rows, attention;
+    *s = (struct emb_scratch){.tokens = tokens};
+    s->ffn_rows = members == 1 && tokens > ROW_BLOCK ? ROW_BLOCK : tokens;
+    size_t longest = tokens < m->spec.positions ? tokens : m->spec.positions;
+    s->attention_size = (m->kernels->attention_scratch(longest, h / m->spec.heads) + 63) & ~(size_t)63;
+    bool fits = lay_out(&size, tokens, h, sizeof(float), &x) &&
+                lay_out(&size, m->bf16 ? tokens : 0, h, sizeof(emb_bf16), &x16) &&
+                lay_out(&size, tokens, 3 * h, sizeof(float), &qkv) && lay_out(&size, tokens, h, element, &heads) &&
+                lay_out(&size, s->ffn_rows, m->spec.intermediate, element, &inner) &&
+                lay_out(&size, threads, 2 * h, sizeof(float), &rows) &&
+                lay_out(&size, threads, s->attention_size, 1, &attention);
+    s->block = fits ? emb_alloc_aligned(64, size) : NULL;
+    if (!s->block) {
+        return emb_fail_nomem(error);
+    }
+    s->x = (float *)(void *)(s->block + x);
+    s->x16 = m->bf16 ? (emb_bf16 *)(void *)(s->block + x16) : NULL;
+    s->qkv = (float *)(void *)(s->block + qkv);
+    s->heads = s->block + heads;
+    s->inner = s->block + inner;
+    s->rows = (float *)(void *)(s->block + rows);
+    s->attention = s->block + attention;
+    return EMBELLAMA_OK;
+}
+
+void emb_scratch_deinit(struct emb_scratch *s)
+{
+    emb_free(s->block);
+    *s = (struct emb_scratch){0};
+}
+
+/* ---- A pass ---- */
+
+struct pass {
+    const struct emb_model *m;
+    struct emb_scratch *s;
+    struct emb_team *team;
+    const embellama_ids *inputs;
+    size_t n;
+    size_t tokens;
+};
+
+static size_t ceil_div(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static void normalise(const struct pass *p, const struct emb_norm *norm, size_t r0, size_t rows)
+{
+    size_t h = p->m->spec.hidden;
+    float *x = p->s->x + r0 * h;
+    emb_bf16 *x16 = p->s->x16 ? p->s->x16 + r0 * h : NULL;
+    p->m->kernels->layernorm(x, rows, h, norm->gamma, norm->beta, p->m->spec.norm_eps, x, x16);
+}
+
+/* ---- Embedding ---- */
+
+/* Word + token type + position, added in the reference's order, for the row-th token of the batch's flat rows r0..r1. */
+static void embed_rows(const struct pass *p, size_t r0, size_t r1, int member)
+{
+    const struct emb_weights *w = &p->m->weights;
+    size_t h = p->m->spec.hidden, first = 0;
+    float *type = p->s->rows + (size_t)member * 2 * h, *position = type + h;
+    emb_table_row(w->type, 0, type);
+    for (size_t i = 0; i < p->n && first < r1; first += p->inputs[i++].count) {
+        const embellama_ids *input = &p->inputs[i];
+        size_t begin = r0 > first ? r0 - first : 0;
+        for (size_t t = begin; t < input->count && first + t < r1; t++) {
+            float *x = p->s->x + (first + t) * h;
+            emb_table_row(w->word, (size_t)input->ids[t], x);
+            emb_table_row(w->position, t, position);
+            for (size_t c = 0; c < h; c++) {
+                x[c] = x[c] + type[c] + position[c];
+            }
+        }
+    }
+}
+
+static void embed_item(void *arg, size_t item, int member)
+{
+    const struct pass *p = arg;
+    size_t r0 = item * EMBED_BLOCK, r1 = r0 + EMBED_BLOCK < p->tokens ? r0 + EMBED_BLOCK : p->tokens;
+    embed_rows(p, r0, r1, member);
+    normalise(p, &p->m->weights.embed_norm, r0, r1 - r0);
+}
+
+/* ---- Linear layers ---- */
+
+struct linear_step {
+    const struct emb_gemm *gemm;
+    struct emb_gemm_job job; /* of all rows and columns */
+    size_t row_blocks;
+    size_t columns; /* of one item, whole panels */
+    size_t a_size, out_size;
+};
+
+static void linear_item(void *arg, size_t item, int member)
+{
+    const struct linear_step *step = arg;
+    struct emb_gemm_job job = step->job;
+    size_t r0 = item % step->row_blocks * ROW_BLOCK;
+    (void)member;
+    job.n0 = item / step->row_blocks * step->columns;
+    job.n1 = job.n0 + step->columns < job.n ? job.n0 + step->columns : job.n;
+    job.m = job.m - r0 < ROW_BLOCK ? job.m - r0 : ROW_BLOCK;
+    job.a = (const uint8_t *)job.a + r0 * job.lda * step->a_size;
+    job.out = (uint8_t *)job.out + r0 * job.ldo * step->out_size;
+    if (job.residual) {
+        job.residual += r0 * job.ldr;
+    }
+    step->gemm->run(&job);
+}
+
+/* out = act(a * W^T + bias) + residual over rows rows. residual, where not NULL, has out's stride. */
+static void linear(const struct pass *p, const struct emb_linear *l, const void *a, size_t rows, enum emb_act act,
+                   const float *residual, void *out, bool out_bf16)
+{
+    const struct emb_gemm *gemm = p->m->gemm;
+    struct linear_step step = {
+        .gemm = gemm,
+        .job = {.a = a, .lda = l->k, .m = rows, .w = l->w, .n = l->n, .k = l->k, .bias = l->bias, .act = act,
+                .residual = residual, .ldr = l->n, .out = out, .ldo = l->n, .out_bf16 = out_bf16},
+        .row_blocks = ceil_div(rows, ROW_BLOCK),
+        .a_size = element_size(p->m),
+        .out_size = out_bf16 ? sizeof(emb_bf16) : sizeof(float),
+    };
+    size_t members = (size_t)emb_team_size(p->team), panels = ceil_div(l->n, gemm->nr);
+    /* Some three items a member even out what a preempted thread loses. */
+    size_t groups = members == 1 ? 1 : ceil_div(3 * members, step.row_blocks);
+    step.columns = ceil_div(panels, groups < panels ? groups : panels) * gemm->nr;
+    emb_team_run(p->team, linear_item, &step, step.row_blocks * ceil_div(l->n, step.columns));
+}
+
+/* ---- Attention ---- */
+
+/* Item: a text, a block of its queries, a head; heads vary fastest. */
+static void attention_block(const struct pass *p, size_t first, size_t count, size_t q0, size_t head, int member)
+{
+    const struct emb_model *m = p->m;
+    size_t h = m->spec.hidden, head_dim = h / m->spec.heads;
+    const float *q = p->s->qkv + first * 3 * h + head * head_dim;
+    struct emb_attention_job job = {
+        .q = q,
+        .k = q + h,
+        .v = q + 2 * h,
+        .ld = 3 * h,
+        .n = count,
+        .q0 = q0,
+        .q1 = q0 + QUERY_BLOCK < count ? q0 + QUERY_BLOCK : count,
+        .head_dim = head_dim,
+        .scale = 1.0F / sqrtf((float)head_dim),
+        .out = (uint8_t *)p->s->heads + (first * h + head * head_dim) * element_size(m),
+        .ldo = h,
+        .out_bf16 = m->bf16,
+        .scratch = p->s->attention + (size_t)member * p->s->attention_size,
+    };
+    m->kernels->attention(&job);
+}
+
+struct attention_step {
+    const struct pass *pass;
+    size_t first; /* row of the text */
+    size_t count; /* its tokens */
+};
+
+static void attention_item(void *arg, size_t item, int member)
+{
+    const struct attention_step *step = arg;
+    size_t heads = step->pass->m->spec.heads;
+    attention_block(step->pass, step->first, step->count, item / heads * QUERY_BLOCK, item % heads, member);
+}
+
+/* Alone, a head's keys are prepared once for all its queries; a team splits queries too. */
+static void attention(const struct pass *p)
+{
+    struct attention_step step = {.pass = p};
+    for (size_t i = 0; i < p->n; i++) {
+        step.count = p->inputs[i].count;
+        emb_team_run(p->team, attention_item, &step, ceil_div(step.count, QUERY_BLOCK) * p->m->spec.heads);
+        step.first += step.count;
+    }
+}
+
+/* ---- The layers ---- */
+
+struct norm_step {
+    const struct pass *pass;
+    const struct emb_norm *norm;
+};
+
+static void norm_item(void *arg, size_t item, int member)
+{
+    const struct norm_step *step = arg;
+    size_t r0 = item * EMBED_BLOCK, left = step->pass->tokens - r0;
+    (void)member;
+    normalise(step->pass, step->norm, r0, left < EMBED_BLOCK ? left : EMBED_BLOCK);
+}
+
+static void normalise_all(const struct pass *p, const struct emb_norm *norm)
+{
+    struct norm_step step = {p, norm};
+    emb_team_run(p->team, norm_item, &step, ceil_div(p->tokens, EMBED_BLOCK));
+}
+
+static void feed_forward(const struct pass *p, const struct emb_layer *layer)
+{
+    const struct emb_scratch *s = p->s;
+    size_t h = p->m->spec.hidden;
+    for (size_t r0 = 0; r0 < p->tokens; r0 += s->ffn_rows) {
+        size_t rows = p->tokens - r0 < s->ffn_rows ? p->tokens - r0 : s->ffn_rows;
+        float *x = s->x + r0 * h;
+        const void *a = s->x16 ? (const void *)(s->x16 + r0 * h) : x;
+        linear(p, &layer->up, a, rows, p->m->spec.act, NULL, s->inner, p->m->bf16);
+        linear(p, &layer->down, s->inner, rows, EMB_ACT_NONE, x, x, false);
+    }
+    normalise_all(p, &layer->out_norm);
+}
+
+void emb_forward(const struct emb_model *m, struct emb_scratch *s, struct emb_team *team, const embellama_ids *inputs,
+                 size_t n)
+{
+    struct pass p = {.m = m, .s = s, .team = team, .inputs = inputs, .n = n};
+    for (size_t i = 0; i < n; i++) {
+        p.tokens += inputs[i].count;
+    }
+    emb_team_run(team, embed_item, &p, ceil_div(p.tokens, EMBED_BLOCK));
+    for (size_t i = 0; i < m->spec.layers; i++) {
+        const struct emb_layer *layer = &m->weights.layers[i];
+        const void *a = s->x16 ? (const void *)s->x16 : s->x;
+        linear(&p, &layer->qkv, a, p.tokens, EMB_ACT_NONE, NULL, s->qkv, false);
+        attention(&p);
+        linear(&p, &layer->attention_out, s->heads, p.tokens, EMB_ACT_NONE, s->x, s->x, false);
+        normalise_all(&p, &layer->attention_norm);
+        feed_forward(&p, layer);
+    }
+}

@@ -1,0 +1,128 @@
+/* Opening a model: files, spec, tokenizer, kernels, weights, in that order. */
+#include "model/load.h"
+
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "base/team.h"
+#include "model/metadata.h"
+
+/* The last part of a path, without trailing slashes and without ".gguf". */
+static char *name_from_path(const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') {
+        start--;
+    }
+    if (end - start > 5 && memcmp(path + end - 5, ".gguf", 5) == 0) {
+        end -= 5;
+    }
+    return emb_strndup(path + start, end - start);
+}
+
+static int load_tokenizer(struct emb_model *m, const char *path, embellama_error *error)
+{
+    if (m->source.gguf) {
+        return emb_tokenizer_from_gguf(&m->tokenizer, m->source.gguf, error);
+    }
+    char *file = emb_path_join(path, "tokenizer.json");
+    if (!file) {
+        return emb_fail_nomem(error);
+    }
+    int rc = emb_tokenizer_from_json(&m->tokenizer, file, error);
+    emb_free(file);
+    return rc;
+}
+
+/* Tokenizer and weights must agree: every id has a row, and the special tokens leave room for text. */
+static int check_tokenizer(const struct emb_model *m, embellama_error *error)
+{
+    embellama_ids prefix, suffix;
+    size_t ids = emb_tokenizer_vocab_size(m->tokenizer);
+    if (ids > m->spec.vocab) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT, "the tokenizer has %zu tokens, the model only %zu", ids,
+                        m->spec.vocab);
+    }
+    emb_tokenizer_frame(m->tokenizer, &prefix, &suffix);
+    if (prefix.count + suffix.count >= m->spec.positions) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT, "a context of %zu tokens has no room beside %zu special tokens",
+                        m->spec.positions, prefix.count + suffix.count);
+    }
+    return EMBELLAMA_OK;
+}
+
+static int choose_kernels(struct emb_model *m, const embellama_model_options *options, embellama_error *error)
+{
+    m->kernels = emb_kernels_get(options->cpu);
+    if (!m->kernels) {
+        return emb_fail(error, EMBELLAMA_E_UNSUPPORTED, "no kernels for the CPU tier \"%.40s\" here", options->cpu);
+    }
+    switch (options->precision) {
+    case EMBELLAMA_PRECISION_AUTO: m->bf16 = m->kernels->gemm_bf16.native; break;
+    case EMBELLAMA_PRECISION_F32: m->bf16 = false; break;
+    case EMBELLAMA_PRECISION_BF16: m->bf16 = true; break;
+    default: return emb_fail(error, EMBELLAMA_E_INVALID, "unknown precision %d", (int)options->precision);
+    }
+    m->gemm = m->bf16 ? &m->kernels->gemm_bf16 : &m->kernels->gemm_f32;
+    return EMBELLAMA_OK;
+}
+
+static int load_weights(struct emb_model *m, const embellama_model_options *options, embellama_error *error)
+{
+    struct emb_team *team = NULL;
+    int rc = emb_team_new(&team, options->threads > 0 ? options->threads : emb_cpu_count(), error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_weights_load(&m->weights, &m->spec, &m->source, m->gemm, team, error);
+        emb_team_free(team);
+    }
+    return rc;
+}
+
+int emb_model_load(struct emb_model *m, const char *path, const embellama_model_options *options,
+                   embellama_error *error)
+{
+    *m = (struct emb_model){0};
+    m->name = name_from_path(path);
+    m->path = emb_strdup(path);
+    int rc = m->name && m->path ? EMBELLAMA_OK : emb_fail_nomem(error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_source_open(&m->source, path, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = m->source.gguf ? emb_metadata_from_gguf(&m->spec, m->source.gguf, error)
+                            : emb_metadata_from_directory(&m->spec, path, &m->source, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = load_tokenizer(m, path, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = check_tokenizer(m, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = choose_kernels(m, options, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = load_weights(m, options, error);
+    }
+    if (rc != EMBELLAMA_OK) {
+        emb_model_unload(m);
+    }
+    return rc;
+}
+
+void emb_model_unload(struct emb_model *m)
+{
+    emb_weights_free(&m->weights);
+    emb_tokenizer_free(m->tokenizer);
+    emb_source_close(&m->source);
+    emb_free(m->name);
+    emb_free(m->path);
+    *m = (struct emb_model){0};
+}
