@@ -98,6 +98,8 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
     clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
         bf16_step(acc, a + p, lda, w + p * NR, false, false, rows, vectors);
+        /* Load again rather than keep both halves: there are no registers left for them. */
+        __asm__ volatile("" ::: "memory");
         bf16_step(acc, a + p, lda, w + p * NR, true, false, rows, vectors);
     }
     if (k % 2) {
