@@ -57,6 +57,7 @@ const char *tempdir_write(const char *name, const void *data, size_t size)
         }
         *slash = '/';
     }
+    unlink(path); /* some file systems write a file out at once when it is cut to nothing and filled again */
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0) {
         die(path);
