@@ -1,0 +1,82 @@
+/* The command line: one table of options, and the parser that works from it.
+ *
+ * The table is the only place that knows an option's names, type, range, environment variable, default and help; the help
+ * pages, the shell completion and the tests of the man page read it too. It knows nothing of what the commands do. */
+#ifndef EMB_CLI_OPTIONS_H
+#define EMB_CLI_OPTIONS_H
+
+#include "base/buf.h"
+#include "embellama/embellama.h"
+
+/* Which commands take an option, as bits. */
+enum emb_cli_command_bit {
+    EMB_CLI_EMBED = 1 << 0,
+    EMB_CLI_TOKENIZE = 1 << 1,
+    EMB_CLI_SIMILARITY = 1 << 2,
+    EMB_CLI_INSPECT = 1 << 3,
+    EMB_CLI_SERVE = 1 << 4,
+    EMB_CLI_OTHER = 1 << 5, /* help, version, completion */
+};
+
+enum emb_cli_kind { EMB_CLI_FLAG, EMB_CLI_INT, EMB_CLI_NUMBER, EMB_CLI_STRING, EMB_CLI_WORD };
+
+/* A word and the value it stands for. Lists end with a NULL name; the first word of a value is the one help shows. */
+struct emb_cli_word {
+    const char *name;
+    int64_t value;
+};
+
+struct emb_cli_option {
+    const char *name;     /* without the dashes */
+    const char *alias;    /* a second name, or NULL */
+    char letter;          /* or 0 */
+    const char *argument; /* how help calls its value; NULL for a flag */
+    enum emb_cli_kind kind;
+    unsigned commands;
+    size_t offset; /* of its value in struct emb_cli_options */
+    int64_t min, max;                 /* of an INT */
+    const struct emb_cli_word *words; /* of a WORD; of an INT: names for some values */
+    const char *env, *env_alias;      /* or NULL */
+    const char *fallback;             /* default, parsed like a given value; NULL: unset */
+    const char *help;
+};
+
+/* Ended by a NULL name. */
+extern const struct emb_cli_option emb_cli_option_table[];
+
+enum emb_cli_input_format { EMB_CLI_INPUT_TEXT, EMB_CLI_INPUT_JSONL };
+enum emb_cli_output_format { EMB_CLI_OUTPUT_JSONL, EMB_CLI_OUTPUT_NPY, EMB_CLI_OUTPUT_F32 };
+#define EMB_CLI_LENGTH_RECOMMENDED (-1)
+
+/* FLAG: bool; INT and WORD: int64_t; NUMBER: double; STRING: const char *, NULL when unset. */
+struct emb_cli_options {
+    const char *model;
+    const char *input, *field, *output;
+    int64_t input_format, output_format;
+    int64_t pooling, normalize, precision;
+    double p;
+    int64_t dimensions, max_length, threads;
+    bool truncate, resume, json;
+    const char *cpu;
+    const char *model_name, *host;
+    int64_t port, workers, queue_size, log_level;
+    bool help, version;
+    bool input_given; /* --input itself, not its environment variable */
+    char **arguments; /* what is left: points into argv */
+    int argument_count;
+};
+
+/* Fills *options from defaults, then the environment, then argv[0..argc) (no program or command name in it), which is
+ * reordered. On failure the message says what is wrong and names the option or variable: E_INVALID or E_RANGE. */
+int emb_cli_parse(struct emb_cli_options *options, unsigned command, int argc, char **argv, embellama_error *error);
+
+/* Edits (insert, delete, replace, swap neighbours) between a and b; words beyond 63 bytes count as far apart. */
+size_t emb_cli_distance(const char *a, const char *b);
+
+/* The first word for a value, or "". */
+const char *emb_cli_word_name(const struct emb_cli_word *words, int64_t value);
+
+/* Appends the options a command takes, as help shows them. */
+void emb_cli_describe_options(struct emb_buf *buf, unsigned command);
+
+#endif
