@@ -1,0 +1,43 @@
+# llhttp in strict mode as the target Llhttp::llhttp: a system library of version 9 or later where there is one (older ones may be
+# built without strict mode), else compiled from its C sources, which Debian keeps in node-llhttp.
+find_path(LLHTTP_INCLUDE_DIR llhttp.h PATH_SUFFIXES include share/include/llhttp include/llhttp)
+find_library(LLHTTP_LIBRARY llhttp)
+find_path(LLHTTP_SOURCE_DIR llhttp.c PATH_SUFFIXES share/llhttp src/llhttp)
+mark_as_advanced(LLHTTP_INCLUDE_DIR LLHTTP_LIBRARY LLHTTP_SOURCE_DIR)
+
+set(llhttp_origin)
+set(llhttp_strict_library FALSE)
+if(LLHTTP_LIBRARY AND LLHTTP_INCLUDE_DIR)
+  file(STRINGS ${LLHTTP_INCLUDE_DIR}/llhttp.h llhttp_version REGEX "define LLHTTP_VERSION_MAJOR ")
+  string(REGEX REPLACE "[^0-9]" "" llhttp_version "${llhttp_version}")
+  if(llhttp_version GREATER_EQUAL 9)
+    set(llhttp_strict_library TRUE)
+  endif()
+endif()
+if(llhttp_strict_library)
+  set(llhttp_origin ${LLHTTP_LIBRARY})
+elseif(LLHTTP_SOURCE_DIR)
+  set(llhttp_origin ${LLHTTP_SOURCE_DIR})
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Llhttp REQUIRED_VARS llhttp_origin LLHTTP_INCLUDE_DIR)
+
+if(Llhttp_FOUND AND NOT TARGET Llhttp::llhttp)
+  if(llhttp_strict_library)
+    add_library(Llhttp::llhttp UNKNOWN IMPORTED)
+    set_target_properties(Llhttp::llhttp PROPERTIES IMPORTED_LOCATION ${LLHTTP_LIBRARY})
+  else()
+    add_library(emb_llhttp STATIC
+      ${LLHTTP_SOURCE_DIR}/llhttp.c ${LLHTTP_SOURCE_DIR}/api.c ${LLHTTP_SOURCE_DIR}/http.c)
+    target_compile_options(emb_llhttp PRIVATE -w $<$<BOOL:${EMBELLAMA_SANITIZE}>:-fsanitize=${EMBELLAMA_SANITIZE}>
+      $<$<BOOL:${EMBELLAMA_FUZZ}>:-fsanitize=fuzzer-no-link,address>)
+    add_library(Llhttp::llhttp ALIAS emb_llhttp)
+  endif()
+  if(TARGET emb_llhttp)
+    target_include_directories(emb_llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE_DIR})
+    target_compile_definitions(emb_llhttp PUBLIC LLHTTP_STRICT_MODE=1)
+  else()
+    set_target_properties(Llhttp::llhttp PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${LLHTTP_INCLUDE_DIR}
+      INTERFACE_COMPILE_DEFINITIONS LLHTTP_STRICT_MODE=1)
+  endif()
+endif()

@@ -1,0 +1,129 @@
+/* One connection and the exchanges on it. Private to listen.c, connection.c and exchange.c. */
+#ifndef EMB_CONNECTION_H
+#define EMB_CONNECTION_H
+
+#include <uv.h>
+
+#include "server/exchange.h"
+#include "server/http1.h"
+#include "server/listen.h"
+
+#define EMB_LISTENERS 8
+#define EMB_READ_BYTES 65536
+
+struct emb_front {
+    uv_loop_t *loop;
+    struct emb_front_options options; /* host unset */
+    uv_tcp_t listeners[EMB_LISTENERS];
+    int listener_count;
+    int port;
+    uv_timer_t sweep; /* looks at every connection's time limits */
+    int handles;      /* not yet closed: listeners and the timer */
+    struct emb_conn *conns;
+    size_t conn_count;
+    size_t orphan_count; /* exchanges that outlived their connection, as their handlers still have them */
+    bool accept_due;     /* a listener has a connection for which there was no memory */
+    size_t held;         /* bytes, as limits.held counts them */
+    bool stopping;
+    uint64_t stop_at; /* uv_now */
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    time_t date_of; /* second that date is for */
+    char date[32];
+    char read_buffer[EMB_READ_BYTES]; /* filled and used up within one read callback */
+};
+
+struct emb_exchange {
+    struct emb_conn *conn;     /* NULL once the connection is gone */
+    struct emb_exchange *next; /* the connection's next request */
+    struct emb_front *front;
+    struct emb_http1_request *request; /* NULL where a connection was refused before one came */
+    char id[37];
+    char *segment;
+    struct emb_exchange_notes notes;
+    void (*gone)(void *arg);
+    void *gone_arg;
+    uint64_t started; /* uv_hrtime */
+    size_t held;      /* its part of front->held */
+    bool malformed;   /* refused by the parser */
+    bool answered;
+    bool sent;
+    int status;
+    char peer[64];
+    struct emb_buf extra; /* reply's header lines that the handler added */
+    struct emb_buf head;
+    struct emb_buf body;
+    char spare[320];  /* the reply's head where there is no memory for another */
+    size_t out_bytes; /* handed to the socket */
+    uv_write_t write;
+};
+
+struct emb_conn {
+    uv_tcp_t tcp;
+    struct emb_front *front;
+    struct emb_conn *next, *previous;
+    struct emb_http1 *parser;
+    struct emb_exchange *first, *last; /* not fully answered, oldest first */
+    size_t exchange_count;
+    size_t unsent;       /* bytes handed to the socket and not written */
+    size_t parser_held;  /* parser's part of front->held */
+    struct emb_buf rest; /* read but not parsed: too many requests are pending */
+    char peer[64];
+    bool reading;
+    bool ended; /* no further request is taken */
+    bool drain; /* input may still come: linger before closing */
+    bool eof;   /* the client closed its side */
+    bool continue_due;
+    bool finishing; /* the last reply was sent and our side is shut down */
+    bool closing;
+    enum emb_http1_phase phase;
+    uint64_t phase_since; /* uv_now, as the times below */
+    uint64_t last_read;
+    uint64_t last_active; /* a request ended or the connection began */
+    uint64_t eof_at;
+    uint64_t finishing_at;
+    uint64_t handed;         /* bytes ever given to the socket */
+    uint64_t written;        /* of these gone out when last looked at */
+    uint64_t written_before; /* gone out when write_since was set */
+    uint64_t write_since;    /* bytes have been waiting since */
+    uint64_t write_progress; /* some went out last */
+    uint64_t drained;        /* bytes dropped while lingering */
+    uv_shutdown_t shutdown;
+};
+
+/* Takes the connection that waits on a listener. */
+void emb_conn_accept(struct emb_front *front, uv_stream_t *listener);
+
+/* Applies the time limits. */
+void emb_conn_check(struct emb_conn *conn, uint64_t now);
+
+/* Closes at once; pending exchanges are told. */
+void emb_conn_close(struct emb_conn *conn);
+
+/* A connection or an orphaned exchange is over: a stop may be complete. */
+void emb_front_release(struct emb_front *front);
+
+/* Seconds told in Keep-Alive: somewhat less than connections are kept, so that the client gives up first. */
+unsigned emb_front_announced_idle(const struct emb_front *front);
+
+/* Sends what is answered, in order. Called after an exchange was answered. */
+void emb_conn_flush(struct emb_conn *conn);
+
+/* A new exchange on conn, with request (owned from now on, may be NULL), or NULL when there is no memory. */
+struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_request *request);
+void emb_exchange_free(struct emb_exchange *x);
+
+/* Finds the route and calls its handler, or answers why not. */
+void emb_exchange_dispatch(struct emb_exchange *x);
+
+/* The reply's head, which lives in x; close: it announces the end of the connection. Where memory has run out the reply becomes a
+ * bare 503 and the body is dropped. Returns its size. */
+size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head);
+
+/* Tells the handler that the client is gone. x may be freed by it or stay until it is answered in vain. */
+void emb_exchange_abandon(struct emb_exchange *x);
+
+/* Corrects x's part of the bytes held after its buffers changed. */
+void emb_exchange_account(struct emb_exchange *x);
+
+#endif

@@ -1,0 +1,51 @@
+/* One request and its reply, as handlers see them, whatever the protocol version.
+ *
+ * Everything here is called on the front's loop thread. A handler may answer at once or keep the exchange and answer later; it
+ * answers exactly once. The request and its strings live until then. */
+#ifndef EMB_EXCHANGE_H
+#define EMB_EXCHANGE_H
+
+#include "base/buf.h"
+#include "embellama/embellama.h"
+
+struct emb_exchange;
+
+const char *emb_exchange_method(const struct emb_exchange *x);
+const char *emb_exchange_path(const struct emb_exchange *x);    /* without the query, not decoded */
+const char *emb_exchange_request_id(const struct emb_exchange *x); /* UUID v4, also sent as x-request-id */
+
+/* Decoded value of the route's "{name}" segment, or NULL. */
+const char *emb_exchange_segment(const struct emb_exchange *x);
+
+/* Value of a request header by its lower-case name, or NULL. Several of one name: the first. */
+const char *emb_exchange_header(const struct emb_exchange *x, const char *name);
+
+/* The body; EMB_JSON_PADDING zero bytes follow it. */
+const char *emb_exchange_body(const struct emb_exchange *x, size_t *size);
+
+/* A header of the reply, before it is answered. name and value are copied; control characters in value are refused (dropped). */
+void emb_exchange_add_header(struct emb_exchange *x, const char *name, const char *value);
+
+/* Called once, before the exchange is freed, if the client goes away while the answer is pending; the handler must then not
+ * answer any more and forget x. */
+void emb_exchange_on_gone(struct emb_exchange *x, void (*gone)(void *arg), void *arg);
+
+/* What the request's log line shall say beside the usual (method, path, status, bytes, duration). */
+struct emb_exchange_notes {
+    size_t inputs;
+    size_t tokens;
+    uint64_t queue_ns;
+    uint64_t compute_ns;
+    const char *error; /* static string: a code for the log, or NULL */
+};
+struct emb_exchange_notes *emb_exchange_notes(struct emb_exchange *x);
+
+/* Answers. Takes body's memory (body is left empty); body may be NULL. A body whose appends failed is answered as 500. */
+void emb_exchange_reply(struct emb_exchange *x, int status, const char *content_type, struct emb_buf *body);
+
+/* Answers with OpenAI's envelope {"error":{"message","type","param","code"},"request_id"}: param and code may be NULL. */
+__attribute__((format(printf, 6, 7))) void emb_exchange_error(struct emb_exchange *x, int status, const char *type,
+                                                              const char *param, const char *code, const char *format,
+                                                              ...);
+
+#endif

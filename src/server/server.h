@@ -1,0 +1,51 @@
+/* The server: options, the routes it is given, and its life from start to graceful stop.
+ *
+ * The server knows HTTP, requests and scheduling; it knows no API dialect. Those (src/api/) hand it a table of routes. */
+#ifndef EMB_SERVER_H
+#define EMB_SERVER_H
+
+#include "embellama/embellama.h"
+
+struct emb_exchange; /* server/exchange.h */
+struct emb_server;
+
+typedef void (*emb_handler)(struct emb_server *server, struct emb_exchange *exchange);
+
+/* One method of one path. A path segment "{name}" matches any one segment (exchange.h gives its decoded value). A GET route
+ * answers HEAD too. Wrong method on a known path: 405 with Allow; unknown path: 404; both in the dialect of errors.h. */
+struct emb_route {
+    const char *method; /* "GET", "POST" */
+    const char *path;   /* "/v1/models/{id}" */
+    emb_handler handler;
+};
+
+struct emb_server_options {
+    const char *model_path; /* never NULL */
+    const char *model_name; /* what clients call it; NULL: the model's own name */
+    const char *host;       /* "127.0.0.1", "::1", "localhost", "0.0.0.0" */
+    int port;               /* 0: any free one (told in the ready line and the log) */
+    int workers;            /* 0: automatic */
+    int threads;            /* of each worker; 0: automatic */
+    size_t queue_size;      /* inputs that may wait; beyond, 503 at once */
+    embellama_precision precision;
+    embellama_pooling pooling;
+    embellama_normalize normalize;
+    float p;
+    size_t max_length;      /* tokens of one input; 0: the model's context */
+    const char *cpu;        /* tier or NULL */
+    const struct emb_route *routes; /* ended by a NULL method */
+};
+
+/* Loads the model, binds, serves, and returns 0 after SIGTERM or SIGINT once every request held was answered. Prints one ready
+ * line with the URL on stdout when it listens, and logs to stderr (base/log.h). Errors before it listens (model, address in use, host
+ * name unknown) are returned with error filled. */
+int emb_server_run(const struct emb_server_options *options, embellama_error *error);
+
+/* For handlers. */
+const embellama_model *emb_server_model(const struct emb_server *server);
+const char *emb_server_model_name(const struct emb_server *server);
+const struct emb_server_options *emb_server_options(const struct emb_server *server);
+struct emb_scheduler *emb_server_scheduler(struct emb_server *server);
+bool emb_server_stopping(const struct emb_server *server);
+
+#endif
