@@ -58,7 +58,7 @@ int emb_cli_fail(const embellama_error *error)
         return 128 + SIGPIPE;
     }
     emb_cli_say("%s", error->message);
-    return EMB_CLI_FAILED;
+    return error->code == EMBELLAMA_E_RANGE ? EMB_CLI_USAGE : EMB_CLI_FAILED;
 }
 
 int emb_cli_print(struct emb_buf *buf)

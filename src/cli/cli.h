@@ -51,7 +51,8 @@ int emb_cli_print(struct emb_buf *buf);
  * error->offset = EPIPE, and needs no message. */
 int emb_cli_write(int fd, const void *data, size_t size, const char *name, embellama_error *error);
 
-/* Says why, unless a reader went away (see emb_cli_write), and returns the exit code that fits. */
+/* Says why, unless a reader went away (see emb_cli_write), and returns the exit code that fits: E_RANGE is an option's value
+ * that this model cannot serve, a usage error like any other. */
 int emb_cli_fail(const embellama_error *error);
 
 /* SIGINT and SIGTERM from now on only make emb_cli_stopped return their number; a second one ends the process. */

@@ -26,8 +26,8 @@ struct job {
 static int named_fault(const struct job *job, size_t at, const embellama_error *why, embellama_error *error)
 {
     char place[160];
-    return emb_fail(error, why->code, "%s: %s",
-                    emb_input_place(job->in, job->window.places[at], place, sizeof place), why->message);
+    return emb_fail(error, why->code, "%s: %s", emb_input_place(job->in, job->window.places[at], place, sizeof place),
+                    why->message);
 }
 
 /* One window through the engine: what is good before a fault is written, then the fault is returned. */
@@ -54,8 +54,9 @@ static int do_window(struct job *job, embellama_error *error)
         tokens += work->items[i].count;
     }
     emb_progress_add(&job->progress, good, tokens, emb_input_done(job->in));
-    return fault == EMBELLAMA_OK ? fault
-           : good < job->window.n ? named_fault(job, good, &why, error) : emb_fail(error, fault, "%s", why.message);
+    return fault == EMBELLAMA_OK  ? fault
+           : good < job->window.n ? named_fault(job, good, &why, error)
+                                  : emb_fail(error, fault, "%s", why.message);
 }
 
 /* Passes over the texts whose vectors the output holds already. */
@@ -70,8 +71,9 @@ static int skip_kept(struct job *job, embellama_error *error)
             return rc;
         }
         if (job->window.n == 0 && !emb_cli_stopped()) {
-            return emb_fail(error, EMBELLAMA_E_INVALID, "cannot resume: the output holds %" PRIu64
-                            " vectors, the input only %" PRIu64 " texts", job->kept, job->kept - left);
+            return emb_fail(error, EMBELLAMA_E_INVALID,
+                            "cannot resume: the output holds %" PRIu64 " vectors, the input only %" PRIu64 " texts",
+                            job->kept, job->kept - left);
         }
         left -= job->window.n;
     }
@@ -105,7 +107,8 @@ static int check_usage(const struct emb_cli_options *options, embellama_error *e
         return emb_fail(error, EMBELLAMA_E_INVALID, "texts come from the command line or from --input, not both");
     }
     if (options->argument_count == 0 && !options->input) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "no text: give texts as arguments, or --input FILE (- is standard "
+        return emb_fail(error, EMBELLAMA_E_INVALID,
+                        "no text: give texts as arguments, or --input FILE (- is standard "
                         "input)");
     }
     return emb_output_check(options, options->pooling == EMBELLAMA_POOLING_NONE, error);

@@ -29,8 +29,7 @@ const struct emb_cli_command emb_cli_commands[] = {
     {"similarity", EMB_CLI_SIMILARITY, "[OPTION...] A B", "Compare two texts.",
      "Prints the cosine of the angle between the vectors of A and B: 1 for the same direction, around 0\n"
      "for texts that have nothing in common.\n",
-     "  embellama similarity 'a cat on a mat' 'a kitten lies on the rug'\n",
-     emb_cli_similarity},
+     "  embellama similarity 'a cat on a mat' 'a kitten lies on the rug'\n", emb_cli_similarity},
     {"inspect", EMB_CLI_INSPECT, "[OPTION...] [MODEL]", "Show what a model is and what will run it.",
      "Opens MODEL as the other commands would and prints its family, sizes, tensor types and pooling,\n"
      "the memory it takes, and the kernels and threads that will run it.\n",
@@ -47,12 +46,12 @@ const struct emb_cli_command emb_cli_commands[] = {
      "  curl -s http://127.0.0.1:8080/v1/embeddings -H 'content-type: application/json' \\\n"
      "       -d '{\"model\": \"all-MiniLM-L6-v2\", \"input\": \"Hello\"}'\n",
      emb_cli_serve},
-    {"help", EMB_CLI_OTHER, "[COMMAND]", "Show what a command does and takes.",
-     "Without COMMAND, shows all of them.\n", "  embellama help embed\n", emb_cli_help},
+    {"help", EMB_CLI_OTHER, "[COMMAND]", "Show what a command does and takes.", "Without COMMAND, shows all of them.\n",
+     "  embellama help embed\n", emb_cli_help},
     {"version", EMB_CLI_OTHER, "", "Show the version.", "Also the CPU tier in use and the threads available.\n",
      "  embellama version\n", emb_cli_version},
-    {"completion", EMB_CLI_OTHER, "bash", "Print a shell's completion script.",
-     "Only bash is known.\n", "  source <(embellama completion bash)\n", emb_cli_completion},
+    {"completion", EMB_CLI_OTHER, "bash", "Print a shell's completion script.", "Only bash is known.\n",
+     "  source <(embellama completion bash)\n", emb_cli_completion},
     {NULL, 0, NULL, NULL, NULL, NULL, NULL},
 };
 

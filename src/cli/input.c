@@ -24,9 +24,9 @@ struct emb_input {
     int fd;
     bool own_fd, jsonl, ended;
     const char *field;
-    struct emb_buf raw; /* read and not taken yet, from raw.data + start on */
+    struct emb_buf raw;    /* read and not taken yet, from raw.data + start on */
     size_t start, scanned; /* no newline in raw before scanned */
-    uint64_t taken;     /* lines or arguments so far */
+    uint64_t taken;        /* lines or arguments so far */
     uint64_t taken_bytes, total_bytes;
     char *padded; /* a line with JSON padding behind it */
     size_t padded_capacity;
@@ -171,7 +171,7 @@ static int next_line(struct emb_input *in, char **line, size_t *size, embellama_
         size_t line_size = newline ? (size_t)(newline - in->raw.data) - in->start : in->raw.size - in->start;
         if (line_size > EMB_INPUT_LINE_MAX) {
             in->taken++;
-            return place_error(in, error, EMBELLAMA_E_RANGE, "the line is longer than 16 MiB");
+            return place_error(in, error, EMBELLAMA_E_FORMAT, "the line is longer than 16 MiB");
         }
         if (newline || in->ended) {
             break;

@@ -67,8 +67,8 @@ int emb_cli_open_model(embellama_model **out, const struct emb_cli_options *opti
     return rc;
 }
 
-int emb_cli_limits(const struct emb_cli_options *options, const embellama_model *model, size_t *max_length,
-                   size_t *dim, embellama_error *error)
+int emb_cli_limits(const struct emb_cli_options *options, const embellama_model *model, size_t *max_length, size_t *dim,
+                   embellama_error *error)
 {
     const embellama_model_info *info = embellama_model_get_info(model);
     *max_length = info->context_length;

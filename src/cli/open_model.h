@@ -14,7 +14,7 @@ int emb_cli_model_path(char **out, const char *named, embellama_error *error);
 int emb_cli_open_model(embellama_model **out, const struct emb_cli_options *options, embellama_error *error);
 
 /* Tokens that one text may have, from --max-length, and values of a vector, from --dimensions. Errors: E_RANGE. */
-int emb_cli_limits(const struct emb_cli_options *options, const embellama_model *model, size_t *max_length,
-                   size_t *dim, embellama_error *error);
+int emb_cli_limits(const struct emb_cli_options *options, const embellama_model *model, size_t *max_length, size_t *dim,
+                   embellama_error *error);
 
 #endif

@@ -76,8 +76,8 @@ static void list_words(struct emb_buf *buf, const struct emb_cli_word *words, co
 
 static int set_flag(bool *out, const char *label, const char *text, embellama_error *error)
 {
-    static const struct emb_cli_word truths[] = {{"1", 1}, {"true", 1}, {"yes", 1}, {"on", 1},
-                                                 {"0", 0}, {"false", 0}, {"no", 0}, {"off", 0}, {NULL, 0}};
+    static const struct emb_cli_word truths[] = {{"1", 1},     {"true", 1}, {"yes", 1}, {"on", 1}, {"0", 0},
+                                                 {"false", 0}, {"no", 0},   {"off", 0}, {NULL, 0}};
     const struct emb_cli_word *word = find_word(truths, text);
     if (!word) {
         return emb_fail(error, EMBELLAMA_E_INVALID, "%s: '%.40s' is neither true nor false", label, text);
@@ -216,8 +216,7 @@ static int unknown_option(unsigned command, const char *name, size_t size, embel
 }
 
 /* One argument that begins with a dash. Returns how many words of argv it took (1 or 2), or a negative status. */
-static int take_option(struct emb_cli_options *options, unsigned command, int left, char **argv,
-                       embellama_error *error)
+static int take_option(struct emb_cli_options *options, unsigned command, int left, char **argv, embellama_error *error)
 {
     const char *text = argv[0];
     bool is_long = text[1] == '-';
@@ -226,16 +225,17 @@ static int take_option(struct emb_cli_options *options, unsigned command, int le
     const char *value = is_long ? (name[size] == '=' ? name + size + 1 : NULL) : (name[1] ? name + 1 : NULL);
     const struct emb_cli_option *o = emb_cli_option_table;
     for (; o->name; o++) {
-        bool match = is_long ? is_named(o->name, name, size) || is_named(o->alias, name, size)
-                             : o->letter == name[0];
+        bool match = is_long ? is_named(o->name, name, size) || is_named(o->alias, name, size) : o->letter == name[0];
         if (match && (o->commands & command)) {
             break;
         }
     }
     if (!o->name) {
         return is_long ? unknown_option(command, name, size, error)
-                       : emb_fail(error, EMBELLAMA_E_INVALID, "unknown option %.16s (-- goes before texts that begin "
-                                                              "with a dash)", text);
+                       : emb_fail(error, EMBELLAMA_E_INVALID,
+                                  "unknown option %.16s (-- goes before texts that begin "
+                                  "with a dash)",
+                                  text);
     }
     char label[80];
     snprintf(label, sizeof label, "--%.*s", is_long ? (int)size : 60, is_long ? name : o->name);

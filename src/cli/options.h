@@ -33,7 +33,7 @@ struct emb_cli_option {
     const char *argument; /* how help calls its value; NULL for a flag */
     enum emb_cli_kind kind;
     unsigned commands;
-    size_t offset; /* of its value in struct emb_cli_options */
+    size_t offset;                    /* of its value in struct emb_cli_options */
     int64_t min, max;                 /* of an INT */
     const struct emb_cli_word *words; /* of a WORD; of an INT: names for some values */
     const char *env, *env_alias;      /* or NULL */

@@ -46,20 +46,23 @@ int emb_output_check(const struct emb_cli_options *options, bool per_token, embe
     bool npy = options->output_format == EMB_CLI_OUTPUT_NPY;
     bool standard = to_stdout(options);
     bool exists = !standard && stat(options->output, &st) == 0;
-    if (npy && (standard ? lseek(STDOUT_FILENO, 0, SEEK_CUR) < 0
-                         : exists && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "npy needs an output that can be sought in, not a pipe: give "
+    if (npy &&
+        (standard ? lseek(STDOUT_FILENO, 0, SEEK_CUR) < 0 : exists && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))) {
+        return emb_fail(error, EMBELLAMA_E_INVALID,
+                        "npy needs an output that can be sought in, not a pipe: give "
                         "--output FILE, or use --output-format jsonl or f32");
     }
     if (npy && standard && (fcntl(STDOUT_FILENO, F_GETFL) & O_APPEND)) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "npy cannot be appended to another file with >>: give --output "
+        return emb_fail(error, EMBELLAMA_E_INVALID,
+                        "npy cannot be appended to another file with >>: give --output "
                         "FILE, or use --output-format jsonl or f32");
     }
     if (options->resume && (standard || (exists && !S_ISREG(st.st_mode)))) {
         return emb_fail(error, EMBELLAMA_E_INVALID, "--resume needs --output FILE, a regular file");
     }
     if (options->resume && per_token && options->output_format != EMB_CLI_OUTPUT_JSONL) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "--resume with one vector a token needs --output-format jsonl: "
+        return emb_fail(error, EMBELLAMA_E_INVALID,
+                        "--resume with one vector a token needs --output-format jsonl: "
                         "rows of npy and f32 do not say where a text ends");
     }
     return EMBELLAMA_OK;

@@ -83,8 +83,9 @@ static int check_line(const char *line, size_t size, const char *name, uint64_t 
     }
     emb_json_free(json);
     if (!valid) {
-        return emb_fail(error, EMBELLAMA_E_FORMAT, "cannot resume %.100s: its line %" PRIu64 " is not {\"index\":%" PRIu64
-                        ",\"embedding\":[...]}", name, index + 1, index);
+        return emb_fail(error, EMBELLAMA_E_FORMAT,
+                        "cannot resume %.100s: its line %" PRIu64 " is not {\"index\":%" PRIu64 ",\"embedding\":[...]}",
+                        name, index + 1, index);
     }
     if (width != dim) {
         return emb_fail(error, EMBELLAMA_E_FORMAT, "cannot resume %.120s: its vectors have %zu values, these have %zu",

@@ -16,15 +16,15 @@ struct emb_work_item {
 
 struct emb_work {
     const embellama_model *model;
-    embellama_ctx *ctx; /* NULL where only tokens are wanted */
+    embellama_ctx *ctx;    /* NULL where only tokens are wanted */
     struct emb_team *team; /* NULL: one thread */
     int threads;
     size_t max_length; /* tokens of a text; 0: any number */
     size_t dim;        /* values of a vector */
     bool per_token, truncate;
     embellama_embed_options embed;
-    struct emb_work_item *items; /* as many as the last window had texts */
-    float *vectors; /* [n, dim], or [tokens, dim] with per_token */
+    struct emb_work_item *items;     /* as many as the last window had texts */
+    float *vectors;                  /* [n, dim], or [tokens, dim] with per_token */
     const struct emb_window *window; /* private from here on */
     struct emb_work_scratch *scratch;
     embellama_ids *inputs;
