@@ -15,7 +15,7 @@ struct operands {
     const struct emb_gemm *gemm;
     bool bf16;
     size_t lda, ldo;
-    struct guarded a, w, bias, residual, out;
+    struct guarded a, w, bias, residual, out, plain_w;
     float *exact_a, *exact_w;
 };
 
@@ -80,7 +80,8 @@ static struct operands operands_new(const struct emb_gemm *gemm, bool bf16, stru
     o.residual = guarded_new(strided(s.m, o.ldo, s.n) * sizeof(float));
     o.out = guarded_new(strided(s.m, o.ldo, s.n) * (s.out_bf16 ? sizeof(emb_bf16) : sizeof(float)));
     o.exact_a = test_malloc(s.m * s.k * sizeof(float));
-    o.exact_w = test_malloc(s.n * s.k * sizeof(float));
+    o.plain_w = guarded_new(s.n * s.k * sizeof(float));
+    o.exact_w = o.plain_w.data;
     fill_a(&o, &seed);
     fill_w(&o, &seed);
     for (size_t i = 0; i < s.n; i++) {
@@ -100,7 +101,7 @@ static void operands_free(struct operands *o)
     guarded_free(&o->residual);
     guarded_free(&o->out);
     test_free(o->exact_a);
-    test_free(o->exact_w);
+    guarded_free(&o->plain_w);
 }
 
 static struct emb_gemm_job job_of(const struct operands *o)
