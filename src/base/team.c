@@ -29,7 +29,8 @@ struct emb_team {
     bool caller_sleeps;  /* the caller waits on done, under lock */
 
     /* The current run, written before the epoch is raised. A late member may read these while a later run writes them (hence
-     * atomic); it then takes no item, since next carries another epoch. */
+     * atomic); it then takes no item, since next carries another epoch from before the first of them changes: whoever reads a
+     * new one (acquire) also sees that. */
     _Atomic(emb_team_fn) fn;
     _Atomic(void *) arg;
     _Atomic size_t items;
@@ -50,9 +51,9 @@ static void pause_briefly(void)
 /* Takes items of the run epoch until none is left. */
 static void work(struct emb_team *team, uint32_t epoch, int member)
 {
-    emb_team_fn fn = atomic_load_explicit(&team->fn, memory_order_relaxed);
-    void *arg = atomic_load_explicit(&team->arg, memory_order_relaxed);
-    size_t items = atomic_load_explicit(&team->items, memory_order_relaxed);
+    emb_team_fn fn = atomic_load_explicit(&team->fn, memory_order_acquire);
+    void *arg = atomic_load_explicit(&team->arg, memory_order_acquire);
+    size_t items = atomic_load_explicit(&team->items, memory_order_acquire);
     size_t did = 0;
     uint64_t next = atomic_load_explicit(&team->next, memory_order_acquire);
     for (;;) {
@@ -216,9 +217,10 @@ void emb_team_run(struct emb_team *team, emb_team_fn fn, void *arg, size_t items
         return;
     }
     uint32_t epoch = atomic_load_explicit(&team->epoch, memory_order_relaxed) + 2;
-    atomic_store_explicit(&team->fn, fn, memory_order_relaxed);
-    atomic_store_explicit(&team->arg, arg, memory_order_relaxed);
-    atomic_store_explicit(&team->items, items, memory_order_relaxed);
+    atomic_store_explicit(&team->next, (uint64_t)epoch << 32 | UINT32_MAX, memory_order_relaxed);
+    atomic_store_explicit(&team->fn, fn, memory_order_release);
+    atomic_store_explicit(&team->arg, arg, memory_order_release);
+    atomic_store_explicit(&team->items, items, memory_order_release);
     atomic_store_explicit(&team->finished, 0, memory_order_relaxed);
     atomic_store_explicit(&team->next, (uint64_t)epoch << 32, memory_order_release);
     raise_epoch(team, epoch);
