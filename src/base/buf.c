@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ char *emb_buf_reserve(struct emb_buf *buf, size_t n)
     if (buf->failed) {
         return NULL;
     }
-    if (!emb_add(buf->size, n, &need) || need > buf->max || !emb_grow(&buf->data, &buf->capacity, need + 1, 1)) {
+    if (!emb_add(buf->size, n, &need) || need > buf->max || need == SIZE_MAX ||
+        !emb_grow(&buf->data, &buf->capacity, need + 1, 1)) {
         buf->failed = true;
         buf->size = 0;
         return NULL;
@@ -71,6 +73,9 @@ void emb_buf_printf(struct emb_buf *buf, const char *format, ...)
 
 void emb_buf_consume(struct emb_buf *buf, size_t n)
 {
+    if (n == 0) {
+        return; /* also of a buffer that has no memory yet */
+    }
     memmove(buf->data, buf->data + n, buf->size - n);
     buf->size -= n;
     buf->data[buf->size] = '\0';

@@ -31,7 +31,11 @@ static bool permitted(void)
 
 void *emb_calloc(size_t n, size_t size)
 {
-    return permitted() ? calloc(n ? n : 1, size) : NULL;
+    size_t bytes;
+    if (!permitted() || !emb_mul(n, size, &bytes)) {
+        return NULL;
+    }
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *emb_alloc(size_t n, size_t size)
