@@ -1,0 +1,15 @@
+/* The handlers the route table names, by dialect. */
+#ifndef EMB_HANDLERS_H
+#define EMB_HANDLERS_H
+
+#include "server/server.h"
+
+/* health.c */
+void emb_api_health(struct emb_server *server, struct emb_exchange *x);
+
+/* openai.c */
+void emb_openai_embeddings(struct emb_server *server, struct emb_exchange *x);
+void emb_openai_models(struct emb_server *server, struct emb_exchange *x);
+void emb_openai_model(struct emb_server *server, struct emb_exchange *x);
+
+#endif
