@@ -16,10 +16,8 @@
 #define LANES 16
 #define TILE_INLINE static inline __attribute__((always_inline))
 
-TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, float *tile, size_t rows,
-                          size_t vectors)
+TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
 {
-    __m512 acc[MR][4];
 #pragma GCC unroll 8
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -27,6 +25,24 @@ TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, 
             acc[r][v] = _mm512_setzero_ps();
         }
     }
+}
+
+TILE_INLINE void store(float *tile, const __m512 acc[MR][4], size_t rows, size_t vectors)
+{
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+        }
+    }
+}
+
+TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, float *tile, size_t rows,
+                          size_t vectors)
+{
+    __m512 acc[MR][4];
+    clear(acc, rows, vectors);
     for (size_t p = 0; p < k; p++) {
         __m512 b[4];
 #pragma GCC unroll 4
@@ -42,13 +58,7 @@ TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, 
             }
         }
     }
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
-        }
-    }
+    store(tile, acc, rows, vectors);
 }
 
 static inline int load_pair(const emb_bf16 *a)
@@ -58,72 +68,47 @@ static inline int load_pair(const emb_bf16 *a)
     return pair;
 }
 
-/* One element of k for all rows: x_shift brings the element of a pair to the upper half of its lane. */
-TILE_INLINE void bf16_step(__m512 acc[MR][4], const __m512 b[4], const int pair[MR], bool upper, size_t rows,
-                           size_t vectors)
+/* The bf16 in the lower or the upper half of each lane, as f32. */
+TILE_INLINE __m512 widen(__m512i pairs, bool upper)
 {
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-        __m512i x = _mm512_set1_epi32(pair[r]);
-        x = upper ? _mm512_and_si512(x, _mm512_set1_epi32(-65536)) : _mm512_slli_epi32(x, 16);
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = _mm512_fmadd_ps(_mm512_castsi512_ps(x), b[v], acc[r][v]);
-        }
-    }
+    return _mm512_castsi512_ps(upper ? _mm512_and_si512(pairs, _mm512_set1_epi32(-65536))
+                                     : _mm512_slli_epi32(pairs, 16));
 }
 
-/* Both elements of a pair, the lower index first. */
-TILE_INLINE void bf16_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[MR], size_t rows, size_t vectors)
+/* One of the two elements of a pair, for all rows. a is at the pair; the last pair of an odd k has no upper element. */
+TILE_INLINE void bf16_step(__m512 acc[MR][4], const emb_bf16 *a, size_t lda, const emb_bf16 *w, bool upper, bool single,
+                           size_t rows, size_t vectors)
 {
-    __m512i both[4];
     __m512 b[4];
 #pragma GCC unroll 4
     for (size_t v = 0; v < vectors; v++) {
-        both[v] = _mm512_loadu_si512(w + v * 2 * LANES);
-        b[v] = _mm512_castsi512_ps(_mm512_slli_epi32(both[v], 16));
+        b[v] = widen(_mm512_loadu_si512(w + v * 2 * LANES), upper);
     }
-    bf16_step(acc, b, pair, false, rows, vectors);
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+        __m512 x = widen(_mm512_set1_epi32(single ? a[r * lda] : load_pair(a + r * lda)), upper);
 #pragma GCC unroll 4
-    for (size_t v = 0; v < vectors; v++) {
-        b[v] = _mm512_castsi512_ps(_mm512_and_si512(both[v], _mm512_set1_epi32(-65536)));
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_fmadd_ps(x, b[v], acc[r][v]);
+        }
     }
-    bf16_step(acc, b, pair, true, rows, vectors);
 }
 
 TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
                            size_t vectors)
 {
     __m512 acc[MR][4];
-    int pair[MR];
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = _mm512_setzero_ps();
-        }
-    }
+    clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
-#pragma GCC unroll 8
-        for (size_t r = 0; r < rows; r++) {
-            pair[r] = load_pair(a + r * lda + p);
-        }
-        bf16_pair(acc, w + p * NR, pair, rows, vectors);
+        bf16_step(acc, a + p, lda, w + p * NR, false, false, rows, vectors);
+        /* Load again rather than keep both halves: there are no registers left for them. */
+        __asm__ volatile("" ::: "memory");
+        bf16_step(acc, a + p, lda, w + p * NR, true, false, rows, vectors);
     }
     if (k % 2) {
-#pragma GCC unroll 8
-        for (size_t r = 0; r < rows; r++) {
-            pair[r] = a[r * lda + k - 1];
-        }
-        bf16_pair(acc, w + (k - 1) * NR, pair, rows, vectors);
+        bf16_step(acc, a + k - 1, lda, w + (k - 1) * NR, false, true, rows, vectors);
     }
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
-        }
-    }
+    store(tile, acc, rows, vectors);
 }
 
 #define TILE(type, rows, vectors)                                                                                      \

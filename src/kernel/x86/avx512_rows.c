@@ -50,21 +50,38 @@ static float row_squares(const float *x, size_t dim, float mean)
     return emb512_sum(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
 }
 
+struct norm {
+    __m512 mean, scale;
+    const float *x, *gamma, *beta;
+    float *y;
+    emb_bf16 *y16; /* or NULL */
+};
+
+static inline void norm_lanes(const struct norm *n, size_t i, __mmask16 mask)
+{
+    __m512 d = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, n->x + i), n->mean), n->scale);
+    d = _mm512_fmadd_ps(d, _mm512_maskz_loadu_ps(mask, n->gamma + i), _mm512_maskz_loadu_ps(mask, n->beta + i));
+    _mm512_mask_storeu_ps(n->y + i, mask, d);
+    if (n->y16) {
+        _mm256_mask_storeu_epi16(n->y16 + i, mask, emb512_to_bf16(d));
+    }
+}
+
 static void layernorm(const float *x, size_t rows, size_t dim, const float *gamma, const float *beta, float eps,
                       float *y, emb_bf16 *y16)
 {
-    for (size_t r = 0; r < rows; r++, x += dim, y += dim) {
-        float mean = row_sum(x, dim) / (float)dim;
-        float inverse = 1.0f / sqrtf(row_squares(x, dim, mean) / (float)dim + eps);
-        const __m512 m = _mm512_set1_ps(mean), scale = _mm512_set1_ps(inverse);
-        for (size_t i = 0; i < dim; i += LANES) {
-            __mmask16 mask = tail_mask(dim - i);
-            __m512 d = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), m), scale);
-            d = _mm512_fmadd_ps(d, _mm512_maskz_loadu_ps(mask, gamma + i), _mm512_maskz_loadu_ps(mask, beta + i));
-            _mm512_mask_storeu_ps(y + i, mask, d);
-            if (y16) {
-                _mm256_mask_storeu_epi16(y16 + r * dim + i, mask, emb512_to_bf16(d));
-            }
+    for (size_t r = 0; r < rows; r++) {
+        struct norm n = {.x = x + r * dim, .gamma = gamma, .beta = beta, .y = y + r * dim};
+        n.y16 = y16 ? y16 + r * dim : NULL;
+        float mean = row_sum(n.x, dim) / (float)dim;
+        n.mean = _mm512_set1_ps(mean);
+        n.scale = _mm512_set1_ps(1.0f / sqrtf(row_squares(n.x, dim, mean) / (float)dim + eps));
+        size_t i = 0;
+        for (; i + LANES <= dim; i += LANES) {
+            norm_lanes(&n, i, 0xffff);
+        }
+        if (i < dim) {
+            norm_lanes(&n, i, tail_mask(dim - i));
         }
     }
 }

@@ -42,11 +42,8 @@ TILE_INLINE void add_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[M
     }
 }
 
-TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
-                           size_t vectors)
+TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
 {
-    __m512 acc[MR][4];
-    int pair[MR];
 #pragma GCC unroll 8
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -54,6 +51,25 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
             acc[r][v] = _mm512_setzero_ps();
         }
     }
+}
+
+TILE_INLINE void store(float *tile, const __m512 acc[MR][4], size_t rows, size_t vectors)
+{
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+        }
+    }
+}
+
+TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
+                           size_t vectors)
+{
+    __m512 acc[MR][4];
+    int pair[MR];
+    clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
 #pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
@@ -68,13 +84,7 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
         }
         add_pair(acc, w + (k - 1) * NR, pair, rows, vectors);
     }
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
-        }
-    }
+    store(tile, acc, rows, vectors);
 }
 
 #define TILE(rows, vectors)                                                                                            \
