@@ -48,11 +48,15 @@ size_t emb_attention_scratch_avx2(size_t n, size_t head_dim)
 
 static void pack(const struct emb_attention_job *job, float *keys, float *values, size_t dim16)
 {
-    size_t padded = round16(job->n);
-    for (size_t j = 0; j < padded; j++) {
-        float *to = keys + j / PANEL * PANEL * job->head_dim + j % PANEL;
-        for (size_t d = 0; d < job->head_dim; d++) {
-            to[d * PANEL] = j < job->n ? job->k[j * job->ld + d] : 0.0f;
+    for (size_t j = 0; j < job->n; j += PANEL) {
+        size_t count = job->n - j < PANEL ? job->n - j : PANEL;
+        for (size_t d = 0; d < job->head_dim; d++, keys += PANEL) {
+            for (size_t i = 0; i < count; i++) {
+                keys[i] = job->k[(j + i) * job->ld + d];
+            }
+            for (size_t i = count; i < PANEL; i++) {
+                keys[i] = 0.0f;
+            }
         }
     }
     for (size_t j = 0; j < job->n; j++) {
@@ -104,10 +108,12 @@ static void softmax_row(struct tile *t, size_t r, size_t count)
     t->keep[r] = emb256_exp2(_mm256_sub_ps(t->max[r], max));
     t->max[r] = max;
     __m256 sum = _mm256_mul_ps(t->sum[r], t->keep[r]);
-    for (size_t j = 0; j < padded; j += LANES) {
-        __m256 w = emb256_exp2(_mm256_sub_ps(_mm256_load_ps(row + j), max));
-        _mm256_store_ps(row + j, w);
-        sum = _mm256_add_ps(sum, w);
+    for (size_t j = 0; j < padded; j += 2 * LANES) {
+        __m256 w0 = emb256_exp2(_mm256_sub_ps(_mm256_load_ps(row + j), max));
+        __m256 w1 = emb256_exp2(_mm256_sub_ps(_mm256_load_ps(row + j + LANES), max));
+        _mm256_store_ps(row + j, w0);
+        _mm256_store_ps(row + j + LANES, w1);
+        sum = _mm256_add_ps(_mm256_add_ps(sum, w0), w1);
     }
     t->sum[r] = sum;
 }
@@ -191,7 +197,8 @@ static void store_rows(const struct emb_attention_job *job, const struct tile *t
 
 void emb_attention_avx2(const struct emb_attention_job *job)
 {
-    struct tile t = {.dim16 = round16(job->head_dim)};
+    struct tile t;
+    t.dim16 = round16(job->head_dim);
     size_t padded = (job->n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
     float *keys = job->scratch;
     float *values = keys + padded * t.dim16;

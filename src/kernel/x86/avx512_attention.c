@@ -146,15 +146,19 @@ TILE_INLINE void scores(struct tile *t, const float *q, size_t ld, const float *
 }
 
 /* Scores to weights, and their sum. */
-static void exponentials(struct tile *t, size_t rows, size_t vectors)
+TILE_INLINE void exponentials(struct tile *t, size_t rows, size_t vectors)
 {
     for (size_t r = 0; r < rows; r++) {
         __m512 sum = _mm512_mul_ps(t->sum[r], t->keep[r]);
+        __m512 w[4];
+#pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            float *at = t->weight[r] + v * LANES;
-            __m512 w = emb512_exp2(_mm512_sub_ps(_mm512_load_ps(at), t->max[r]));
-            _mm512_store_ps(at, w);
-            sum = _mm512_add_ps(sum, w);
+            w[v] = emb512_exp2(_mm512_sub_ps(_mm512_load_ps(t->weight[r] + v * LANES), t->max[r]));
+        }
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_ps(t->weight[r] + v * LANES, w[v]);
+            sum = _mm512_add_ps(sum, w[v]);
         }
         t->sum[r] = sum;
     }
@@ -197,6 +201,13 @@ TILE_INLINE void mix(struct tile *t, const float *values, size_t count, size_t c
     }
 }
 
+TILE_INLINE void weights(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
+                         size_t count, size_t rows, size_t vectors)
+{
+    scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, vectors);
+    exponentials(t, rows, vectors);
+}
+
 /* One block of keys for a tile of a fixed number of rows. */
 TILE_INLINE void block_rows(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
                             const float *values, size_t count, size_t rows)
@@ -208,7 +219,6 @@ TILE_INLINE void block_rows(struct tile *t, const struct emb_attention_job *job,
     case 3: scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, 3); break;
     default: scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, 4); break;
     }
-    exponentials(t, rows, vectors);
     size_t column = 0;
     for (; column + 4 * LANES <= t->dim16; column += 4 * LANES) {
         mix(t, values, count, column, rows, 4);
@@ -259,7 +269,8 @@ static void store_rows(const struct emb_attention_job *job, const struct tile *t
 
 void emb_attention_avx512(const struct emb_attention_job *job)
 {
-    struct tile t = {.dim16 = round16(job->head_dim)};
+    struct tile t;
+    t.dim16 = round16(job->head_dim);
     size_t padded = (job->n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
     float *keys = job->scratch;
     float *values = keys + padded * t.dim16;
