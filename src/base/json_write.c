@@ -13,23 +13,12 @@ static bool plain(unsigned char c)
 static void write_escape(struct emb_buf *buf, unsigned char c)
 {
     switch (c) {
-    case '"':
-        emb_buf_append(buf, "\\\"", 2);
-        break;
-    case '\\':
-        emb_buf_append(buf, "\\\\", 2);
-        break;
-    case '\n':
-        emb_buf_append(buf, "\\n", 2);
-        break;
-    case '\r':
-        emb_buf_append(buf, "\\r", 2);
-        break;
-    case '\t':
-        emb_buf_append(buf, "\\t", 2);
-        break;
-    default:
-        emb_buf_printf(buf, "\\u%04x", c);
+    case '"': emb_buf_append(buf, "\\\"", 2); break;
+    case '\\': emb_buf_append(buf, "\\\\", 2); break;
+    case '\n': emb_buf_append(buf, "\\n", 2); break;
+    case '\r': emb_buf_append(buf, "\\r", 2); break;
+    case '\t': emb_buf_append(buf, "\\t", 2); break;
+    default: emb_buf_printf(buf, "\\u%04x", c);
     }
 }
 

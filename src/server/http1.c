@@ -99,7 +99,7 @@ static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct emb_http1 *p = llhttp->data;
     struct emb_http1_request *r = p->request;
-    if (at[length] != ':') {
+    if (length == 0 || at[length] != ':') {
         refuse(p, 400, "Malformed header line");
         return -1;
     }
@@ -397,6 +397,9 @@ static size_t count_headers(const struct emb_http1_request *r, const char *name)
 static enum emb_http1_event check_fields(struct emb_http1 *p)
 {
     struct emb_http1_request *r = p->request;
+    if (llhttp_get_method(&p->llhttp) == HTTP_CONNECT) {
+        return refuse(p, 501, "This is no proxy");
+    }
     size_t hosts = count_headers(r, "host");
     if (hosts > 1 || (hosts == 0 && !r->old)) {
         return refuse(p, 400, hosts ? "More than one Host header" : "The Host header is missing");
@@ -451,7 +454,8 @@ static enum emb_http1_event parse_head(struct emb_http1 *p)
     }
     llhttp_execute(&p->llhttp, r->head.data, r->head.size);
     bool whole = p->head_over && llhttp_get_errno(&p->llhttp) == HPE_PAUSED &&
-                 llhttp_get_error_pos(&p->llhttp) == r->head.data + r->head.size;
+                 llhttp_get_error_pos(&p->llhttp) == r->head.data + r->head.size &&
+                 r->header_count + 1 == p->lines; /* llhttp passes over a line with an empty name */
     if (!whole) {
         r->header_count = 0;
         cut_strings(r, target_end);

@@ -1,0 +1,264 @@
+/* The loop's thread runs the front and all handlers; the test's thread talks to it through sockets only. */
+#include "front_fixture.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/connection.h"
+
+#define HOLD_MAX 64
+
+atomic_int fixture_held, fixture_gone;
+static struct emb_exchange *held[HOLD_MAX];
+static int held_count;
+
+static void check(bool ok, const char *what)
+{
+    if (!ok) {
+        fprintf(stderr, "fixture: %s\n", what);
+        abort();
+    }
+}
+
+static void reply_text(struct emb_exchange *x, const char *text, size_t size)
+{
+    struct emb_buf body;
+    emb_buf_init(&body, BIG_BYTES * 2);
+    emb_buf_append(&body, text, size);
+    emb_exchange_reply(x, 200, "text/plain", &body);
+}
+
+static void echo(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    size_t size;
+    const char *body = emb_exchange_body(x, &size);
+    reply_text(x, body, size);
+}
+
+static void show_model(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    const char *id = emb_exchange_segment(x);
+    emb_exchange_add_header(x, "x-good", "a\tb");
+    emb_exchange_add_header(x, "x-bad", "a\r\nx-smuggled: b");
+    reply_text(x, id, strlen(id));
+}
+
+static void big(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    static char text[BIG_BYTES];
+    memset(text, 'x', sizeof text);
+    reply_text(x, text, sizeof text);
+}
+
+static void gone(void *arg)
+{
+    for (int i = 0; i < held_count; i++) {
+        if (held[i] == arg) {
+            held[i] = held[--held_count];
+            atomic_fetch_add(&fixture_gone, 1);
+            atomic_store(&fixture_held, held_count);
+            return;
+        }
+    }
+    check(false, "an exchange is gone that was not held");
+}
+
+static void keep(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    check(held_count < HOLD_MAX, "too many held");
+    held[held_count++] = x;
+    atomic_store(&fixture_held, held_count);
+}
+
+static void hold(struct emb_server *server, struct emb_exchange *x)
+{
+    keep(server, x);
+    emb_exchange_on_gone(x, gone, x);
+}
+
+static void release_all(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    char text[32];
+    int n = held_count;
+    while (held_count > 0) {
+        struct emb_exchange *h = held[--held_count];
+        int size = snprintf(text, sizeof text, "held %d", held_count);
+        reply_text(h, text, (size_t)size);
+    }
+    atomic_store(&fixture_held, 0);
+    int size = snprintf(text, sizeof text, "%d", n);
+    reply_text(x, text, (size_t)size);
+}
+
+static const struct emb_route routes[] = {
+    {"GET", "/", echo},
+    {"POST", "/", echo},
+    {"GET", "/models/{id}", show_model},
+    {"GET", "/big", big},
+    {"GET", "/hold", hold},
+    {"POST", "/hold", hold},
+    {"GET", "/keep", keep},
+    {"POST", "/release", release_all},
+    {NULL, NULL, NULL},
+};
+
+static void on_stopped(void *arg)
+{
+    struct fixture *f = arg;
+    check(f->front->held == 0, "bytes are held after the stop");
+    emb_front_free(f->front);
+    uv_close((uv_handle_t *)&f->stop, NULL);
+    atomic_store(&f->stopped, true);
+}
+
+static void on_stop(uv_async_t *async)
+{
+    struct fixture *f = async->data;
+    emb_front_stop(f->front, on_stopped, f);
+}
+
+static void run(void *arg)
+{
+    struct fixture *f = arg;
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+}
+
+void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
+{
+    struct emb_front_options options = {.host = "127.0.0.1", .limits = *limits, .routes = routes};
+    embellama_error error;
+    atomic_store(&f->stopped, false);
+    held_count = 0;
+    atomic_store(&fixture_held, 0);
+    atomic_store(&fixture_gone, 0);
+    check(uv_loop_init(&f->loop) == 0, "no loop");
+    check(uv_async_init(&f->loop, &f->stop, on_stop) == 0, "no async");
+    f->stop.data = f;
+    int status = emb_front_open(&f->front, &f->loop, &options, &error);
+    check(status == 0, status ? error.message : "");
+    f->port = emb_front_port(f->front);
+    check(uv_thread_create(&f->thread, run, f) == 0, "no thread");
+}
+
+void fixture_stop(struct fixture *f)
+{
+    uv_async_send(&f->stop);
+}
+
+void fixture_join(struct fixture *f)
+{
+    if (!atomic_load(&f->stopped)) {
+        fixture_stop(f);
+    }
+    uv_thread_join(&f->thread);
+    check(uv_loop_close(&f->loop) == 0, "handles are left in the loop");
+}
+
+int client_open(const struct fixture *f)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->port)};
+    struct timeval limit = {.tv_sec = 20};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    check(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0, "cannot connect");
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+void client_send(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
+        if (n <= 0) {
+            return; /* the server closed: the reply tells */
+        }
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
+void client_puts(int fd, const char *text)
+{
+    client_send(fd, text, strlen(text));
+}
+
+struct reply client_reply(int fd, bool bodyless)
+{
+    struct reply r = {0};
+    size_t used = 0;
+    while (used < 4 || memcmp(r.head + used - 4, "\r\n\r\n", 4) != 0) {
+        if (used + 1 == sizeof r.head || recv(fd, r.head + used, 1, 0) != 1) {
+            return r;
+        }
+        used++;
+    }
+    const char *length = reply_header(&r, "content-length");
+    r.status = (int)strtol(r.head + 9, NULL, 10);
+    size_t size = length && !bodyless ? strtoul(length, NULL, 10) : 0;
+    r.body = malloc(size + 1);
+    while (r.size < size) {
+        ssize_t n = recv(fd, r.body + r.size, size - r.size, 0);
+        if (n <= 0) {
+            r.status = 0;
+            break;
+        }
+        r.size += (size_t)n;
+    }
+    r.body[r.size] = '\0';
+    return r;
+}
+
+void reply_free(struct reply *r)
+{
+    free(r->body);
+    r->body = NULL;
+}
+
+const char *reply_header(const struct reply *r, const char *name)
+{
+    static char value[256];
+    size_t length = strlen(name);
+    for (const char *line = strstr(r->head, "\r\n"); line; line = strstr(line, "\r\n")) {
+        line += 2;
+        if (strncasecmp(line, name, length) == 0 && line[length] == ':') {
+            line += length + 1;
+            line += strspn(line, " ");
+            snprintf(value, sizeof value, "%.*s", (int)strcspn(line, "\r"), line);
+            return value;
+        }
+    }
+    return NULL;
+}
+
+bool client_ended(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, 0);
+    return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
+bool wait_for(atomic_int *counter, int value)
+{
+    for (int i = 0; i < 4000; i++) {
+        if (atomic_load(counter) == value) {
+            return true;
+        }
+        usleep(5000);
+    }
+    return false;
+}
