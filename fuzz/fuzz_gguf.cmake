@@ -1,0 +1,1 @@
+emb_fuzz(gguf emb_format)

@@ -1,0 +1,1 @@
+emb_fuzz(safetensors emb_format)
