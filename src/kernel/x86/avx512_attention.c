@@ -214,10 +214,10 @@ TILE_INLINE void block_rows(struct tile *t, const struct emb_attention_job *job,
 {
     size_t vectors = (count + LANES - 1) / LANES;
     switch (vectors) {
-    case 1: scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, 1); break;
-    case 2: scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, 2); break;
-    case 3: scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, 3); break;
-    default: scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, 4); break;
+    case 1: weights(t, job, q, block, count, rows, 1); break;
+    case 2: weights(t, job, q, block, count, rows, 2); break;
+    case 3: weights(t, job, q, block, count, rows, 3); break;
+    default: weights(t, job, q, block, count, rows, 4); break;
     }
     size_t column = 0;
     for (; column + 4 * LANES <= t->dim16; column += 4 * LANES) {
