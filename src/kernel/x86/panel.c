@@ -3,8 +3,13 @@
 
 #include "kernel/bf16.h"
 
+#include <string.h>
+
 /* Rows of a are taken in blocks of about this many bytes, so that a block stays in L2 while every panel passes by. */
 #define A_BLOCK_BYTES (256u * 1024)
+
+/* Elements of k that pack takes at a time: even. */
+#define PACK_CHUNK 16
 
 /* Rows for the next tile: full tiles, but the last two share what is left evenly, as a thin tile is slow. */
 static size_t tile_rows(size_t left, size_t mr)
@@ -62,38 +67,55 @@ size_t emb_panel_size(size_t n, size_t k, size_t nr, size_t element, size_t k_st
     return (bytes + 63) / 64 * 64;
 }
 
-void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr)
+/* One panel, some k at a time so that both sides stay in L1. */
+static void pack_panel_f32(float *out, const float *src, size_t columns, size_t k, size_t nr)
 {
-    for (size_t c0 = r0; c0 < r1; c0 += nr) {
-        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
-        const float *src = w + (c0 - r0) * k;
-        float *out = dst + c0 * k;
-        for (size_t p = 0; p < k; p++, out += nr) {
-            for (size_t c = 0; c < columns; c++) {
-                out[c] = src[c * k + p];
+    for (size_t p0 = 0; p0 < k; p0 += PACK_CHUNK) {
+        size_t p1 = k - p0 < PACK_CHUNK ? k : p0 + PACK_CHUNK;
+        for (size_t c = 0; c < columns; c++) {
+            for (size_t p = p0; p < p1; p++) {
+                out[p * nr + c] = src[c * k + p];
             }
+        }
+        for (size_t p = p0; p < p1; p++) {
             for (size_t c = columns; c < nr; c++) {
-                out[c] = 0.0f;
+                out[p * nr + c] = 0.0f;
             }
         }
     }
 }
 
-void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr)
+static void pack_panel_bf16(emb_bf16 *out, const float *src, size_t columns, size_t k, size_t nr)
 {
-    size_t k_padded = k + k % 2;
-    for (size_t c0 = r0; c0 < r1; c0 += nr) {
-        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
-        const float *src = w + (c0 - r0) * k;
-        emb_bf16 *out = dst + c0 * k_padded;
-        for (size_t p = 0; p < k; p += 2, out += 2 * nr) {
-            for (size_t c = 0; c < columns; c++) {
-                out[2 * c] = emb_bf16_from_f32(src[c * k + p]);
-                out[2 * c + 1] = p + 1 < k ? emb_bf16_from_f32(src[c * k + p + 1]) : 0;
+    for (size_t p0 = 0; p0 < k; p0 += PACK_CHUNK, out += PACK_CHUNK * nr) {
+        size_t count = k - p0 < PACK_CHUNK ? k - p0 : PACK_CHUNK;
+        for (size_t c = 0; c < columns; c++) {
+            emb_bf16 row[PACK_CHUNK] = {0};
+            for (size_t i = 0; i < count; i++) {
+                row[i] = emb_bf16_from_f32(src[c * k + p0 + i]);
             }
-            for (size_t c = 2 * columns; c < 2 * nr; c++) {
-                out[c] = 0;
+            for (size_t i = 0; i < count; i += 2) {
+                memcpy(out + i * nr + c * 2, row + i, 2 * sizeof(*row));
             }
         }
+        for (size_t i = 0; i < count; i += 2) {
+            memset(out + i * nr + 2 * columns, 0, 2 * (nr - columns) * sizeof(*out));
+        }
+    }
+}
+
+void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr)
+{
+    for (size_t c0 = r0; c0 < r1; c0 += nr) {
+        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
+        pack_panel_f32(dst + c0 * k, w + (c0 - r0) * k, columns, k, nr);
+    }
+}
+
+void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr)
+{
+    for (size_t c0 = r0; c0 < r1; c0 += nr) {
+        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
+        pack_panel_bf16(dst + c0 * (k + k % 2), w + (c0 - r0) * k, columns, k, nr);
     }
 }
