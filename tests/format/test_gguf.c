@@ -296,6 +296,16 @@ static void absurd_tensors(struct emb_buf *b)
 {
     put_header(b, 3, (uint64_t)1 << 60, 0);
 }
+static void many_entries(struct emb_buf *b)
+{
+    put_header(b, 3, 0, 60000);
+    put_u64(b, 0);
+}
+static void many_tensors(struct emb_buf *b)
+{
+    put_header(b, 3, 60000, 0);
+    put_u64(b, 0);
+}
 static void one_entry_too_many(struct emb_buf *b)
 {
     put_header(b, 3, 0, 2);
@@ -515,6 +525,8 @@ static void test_broken(void **state)
         {big_endian, EMBELLAMA_E_UNSUPPORTED, "big-endian"},
         {absurd_entries, EMBELLAMA_E_FORMAT, "1152921504606846976 metadata entries"},
         {absurd_tensors, EMBELLAMA_E_FORMAT, "1152921504606846976 tensors"},
+        {many_entries, EMBELLAMA_E_FORMAT, "60000 metadata entries: more than the file"},
+        {many_tensors, EMBELLAMA_E_FORMAT, "60000 tensors: more than the file"},
         {one_entry_too_many, EMBELLAMA_E_FORMAT, "metadata entry 1 of 2 runs past the end"},
         {absurd_key, EMBELLAMA_E_FORMAT, "metadata entry 0 of 1 runs past the end"},
         {endless_key, EMBELLAMA_E_FORMAT, "metadata entry 0 of 1 runs past the end"},
