@@ -421,6 +421,41 @@ static void sizes(const struct emb_kernels *t)
     }
 }
 
+/* Packing writes every byte, padding too, and the same bytes in one call as in one a panel. */
+static void packing_of(const struct emb_gemm *gemm)
+{
+    enum { N = 139, K = 77 };
+    float *w = test_malloc(N * K * sizeof(float));
+    uint32_t seed = 12;
+    for (size_t i = 0; i < (size_t)N * K; i++) {
+        w[i] = random_float(&seed);
+    }
+    size_t bytes = gemm->packed_size(N, K);
+    struct guarded whole = guarded_new(bytes), parts = guarded_new(bytes);
+    memset(whole.data, 0, bytes);
+    gemm->pack(whole.data, w, 0, N, N, K);
+    for (size_t r0 = 0; r0 < N; r0 += gemm->nr) {
+        size_t r1 = N - r0 < gemm->nr ? N : r0 + gemm->nr;
+        gemm->pack(parts.data, w + r0 * K, r0, r1, N, K);
+    }
+    assert_memory_equal(whole.data, parts.data, bytes);
+    guarded_free(&whole);
+    guarded_free(&parts);
+    test_free(w);
+}
+
+static void packing(const struct emb_kernels *t)
+{
+    packing_of(&t->gemm_f32);
+    packing_of(&t->gemm_bf16);
+}
+
+static void test_packing(void **state)
+{
+    (void)state;
+    for_each_tier(packing);
+}
+
 static void test_sizes(void **state)
 {
     (void)state;
@@ -446,9 +481,9 @@ static void test_dispatch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dispatch),    cmocka_unit_test(test_sizes),    cmocka_unit_test(test_products),
-        cmocka_unit_test(test_same_bits),   cmocka_unit_test(test_extremes), cmocka_unit_test(test_nan_rows),
-        cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_dispatch), cmocka_unit_test(test_sizes),       cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_products), cmocka_unit_test(test_same_bits),   cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_nan_rows), cmocka_unit_test(test_activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-#define NR 16
+#define NR 32 /* so that a row of a panel fills 64 bytes in both types */
 
 float emb_act_ref(enum emb_act act, float x)
 {
@@ -30,11 +30,10 @@ static size_t packed_size(size_t n, size_t k, size_t element)
         return 0;
     }
     columns -= columns % NR;
-    if (__builtin_mul_overflow(columns, k, &bytes) || __builtin_mul_overflow(bytes, element, &bytes) ||
-        bytes > SIZE_MAX - 63) {
+    if (__builtin_mul_overflow(columns, k, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)) {
         return 0;
     }
-    return (bytes + 63) / 64 * 64;
+    return bytes;
 }
 
 static size_t packed_size_f32(size_t n, size_t k)
@@ -99,8 +98,9 @@ static void gemm_f32(const struct emb_gemm_job *job)
             const float *a = (const float *)job->a + row * job->lda;
             float acc[NR] = {0};
             for (size_t p = 0; p < job->k; p++) {
+                float x = a[p];
                 for (size_t c = 0; c < NR; c++) {
-                    acc[c] += a[p] * panel[p * NR + c];
+                    acc[c] += x * panel[p * NR + c];
                 }
             }
             finish_row(job, row, c0, acc);

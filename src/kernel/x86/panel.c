@@ -60,11 +60,10 @@ size_t emb_panel_size(size_t n, size_t k, size_t nr, size_t element, size_t k_st
     }
     columns -= columns % nr;
     depth -= depth % k_step;
-    if (__builtin_mul_overflow(columns, depth, &bytes) || __builtin_mul_overflow(bytes, element, &bytes) ||
-        bytes > SIZE_MAX - 63) {
+    if (__builtin_mul_overflow(columns, depth, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)) {
         return 0;
     }
-    return (bytes + 63) / 64 * 64;
+    return bytes;
 }
 
 /* One panel, some k at a time so that both sides stay in L1. */

@@ -33,7 +33,7 @@ struct emb_panel_kernel {
 
 void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel);
 
-/* Bytes of the packed form, or 0 on overflow. */
+/* Bytes of the packed form, or 0 on overflow. nr * element * k_step is a multiple of 64, so this is too. */
 size_t emb_panel_size(size_t n, size_t k, size_t nr, size_t element, size_t k_step);
 
 void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr);
