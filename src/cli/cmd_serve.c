@@ -7,6 +7,23 @@
 #include "cli/open_model.h"
 #include "server/server.h"
 
+/* Tokens of one input, 0 for the model's context. Only --max-length needs a look into the model. */
+static int input_limit(const struct emb_cli_options *options, size_t *limit, embellama_error *error)
+{
+    embellama_model *model = NULL;
+    size_t dim;
+    *limit = 0;
+    if (options->max_length == 0) {
+        return EMBELLAMA_OK;
+    }
+    int rc = emb_cli_open_model(&model, options, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_cli_limits(options, model, limit, &dim, error);
+    }
+    embellama_model_close(model);
+    return rc;
+}
+
 int emb_cli_serve(const struct emb_cli_options *options)
 {
     if (options->argument_count > 0) {
@@ -17,7 +34,9 @@ int emb_cli_serve(const struct emb_cli_options *options)
     }
     embellama_error error;
     char *path = NULL;
-    if (emb_cli_model_path(&path, options->model, &error) != EMBELLAMA_OK) {
+    size_t limit;
+    if (input_limit(options, &limit, &error) != EMBELLAMA_OK ||
+        emb_cli_model_path(&path, options->model, &error) != EMBELLAMA_OK) {
         return emb_cli_fail(&error);
     }
     emb_log_set_level((enum emb_log_level)options->log_level);
@@ -33,7 +52,7 @@ int emb_cli_serve(const struct emb_cli_options *options)
         .pooling = (embellama_pooling)options->pooling,
         .normalize = (embellama_normalize)options->normalize,
         .p = (float)options->p,
-        .max_length = options->max_length > 0 ? (size_t)options->max_length : 0,
+        .max_length = limit,
         .cpu = options->cpu,
         .routes = emb_api_routes,
     };
