@@ -359,8 +359,10 @@ static void on_job_done(struct emb_job *job)
     notes->compute_ns = job->compute_ns;
     for (size_t i = 0; i < job->inputs; i++) {
         if (job->statuses[i] != EMBELLAMA_OK) {
-            char name[32];
-            snprintf(name, sizeof name, "input[%zu]", i);
+            char name[32] = "input";
+            if (job->inputs > 1) {
+                snprintf(name, sizeof name, "input[%zu]", i);
+            }
             refuse_status(&q->r, name, job->statuses[i], embellama_status_message(job->statuses[i]));
             refuse_and_free(q);
             return;

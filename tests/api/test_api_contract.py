@@ -155,8 +155,8 @@ def test_truncate(server):
     (b'{"input":', ""),
     (b"{'model':'a'}", ""),
     (b'{"model":"%s","input":"a"} x', ""),
-    (b'{"model":"%s","input":"\\ud800"}', "\\ud800 at byte 38 is a lone surrogate"),
-    (b'{"model":"%s","input":"caf\xe9"}', "byte 41 of the body is not valid UTF-8"),
+    (b'{"model":"%s","input":"\\ud800"}', "\\ud800 at byte 37 is a lone surrogate"),
+    (b'{"model":"%s","input":"caf\xe9"}', "byte 40 of the body is not valid UTF-8"),
     (b'{"model":"%s","input":"a\nb"}', ""),
     (b"\x00", ""),
     (b"[" * 100000, ""),
@@ -222,7 +222,8 @@ def test_paths_without_v1(server):
 
 
 def test_wrong_paths_and_methods(server):
-    refused(server.post({}, path="/v1/nothing"), 404, says="/v1/nothing")
+    reply = server.post({}, path="/v1/nothing")
+    assert reply.status_code == 404 and "/v1/nothing" in reply.json()["error"]["message"]
     reply = requests.get(server.url + "/v1/embeddings", timeout=PATIENCE)
     assert reply.status_code == 405 and "POST" in reply.headers["allow"]
     assert isinstance(reply.json()["error"]["message"], str)

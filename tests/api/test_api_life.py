@@ -80,10 +80,10 @@ def test_graceful_stop_under_load(start, number):
 def test_request_in_flight_is_answered(start):
     server = start()
     with cf.ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(server.embed, ["word " * 200 + str(i) for i in range(600)])
+        slow = pool.submit(server.embed, ["word " * 100 + str(i) for i in range(300)])
         assert until(lambda: server.health()["queue"]["waiting"] > 0)
         server.terminate()
-        assert len(slow.result()) == 600
+        assert len(slow.result()) == 300
     assert server.wait() == 0
 
 
