@@ -11,7 +11,8 @@
 
 struct emb_safetensors;
 
-/* Maps and checks the weight files of a directory. Errors: E_NOT_FOUND (neither file is there), E_IO, E_FORMAT, E_NOMEM. */
+/* Maps and checks the weight files of a directory. Errors: E_NOT_FOUND (neither file is there, or a
+ * shard is missing), E_IO, E_FORMAT, E_UNSUPPORTED (a tensor of more than four dimensions), E_NOMEM. */
 int emb_safetensors_open(struct emb_safetensors **out, const char *directory, embellama_error *error);
 void emb_safetensors_close(struct emb_safetensors *st); /* NULL is allowed */
 

@@ -44,6 +44,20 @@ static void test_buf(void **state)
     assert_null(b.data);
 }
 
+/* A zero always fits behind the content. */
+static void test_buf_growth(void **state)
+{
+    (void)state;
+    struct emb_buf b;
+    emb_buf_init(&b, 5000);
+    for (size_t i = 1; i <= 5000; i++) {
+        emb_buf_append(&b, "a", 1);
+        assert_true(b.size == i && b.capacity > i && b.data[i] == '\0');
+    }
+    assert_false(b.failed);
+    emb_buf_deinit(&b);
+}
+
 static void test_buf_limit(void **state)
 {
     (void)state;
@@ -66,7 +80,8 @@ static void test_buf_limit(void **state)
     emb_buf_deinit(&b);
 
     emb_buf_init(&b, SIZE_MAX);
-    assert_null(emb_buf_reserve(&b, SIZE_MAX));
+    emb_buf_puts(&b, "x");
+    assert_null(emb_buf_reserve(&b, SIZE_MAX - 1));
     emb_buf_deinit(&b);
 
     emb_buf_init(&b, 1000);
@@ -162,6 +177,8 @@ static void test_map(void **state)
     for (uint32_t i = 0; i < KEYS; i++) {
         snprintf(keys[i], sizeof keys[i], "key %u", i);
         assert_int_equal(emb_map_add(&map, keys[i], strlen(keys[i]), i), EMBELLAMA_OK);
+        assert_false(emb_map_get(&map, "absent", 6, &value));
+        assert_true(map.count < map.capacity);
     }
     assert_int_equal(emb_map_add(&map, "key 5", 5, 1), EMBELLAMA_E_INVALID);
     assert_int_equal(map.count, KEYS);
@@ -355,6 +372,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buf),
+        cmocka_unit_test(test_buf_growth),
         cmocka_unit_test(test_buf_limit),
         cmocka_unit_test(test_mem_overflow),
         cmocka_unit_test(test_mem_zero),

@@ -87,15 +87,15 @@ static void test_sizes(void **state)
 static void test_many_runs(void **state)
 {
     (void)state;
-    static const int sizes[] = {2, 4, 8};
+    static const int sizes[] = {2, 4, 8, 32};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         struct emb_team *team = NULL;
         struct run *runs[2] = {new_run(sizes[s]), new_run(sizes[s])};
         unsigned random = 12345;
         assert_int_equal(emb_team_new(&team, sizes[s], NULL), EMBELLAMA_OK);
-        for (int i = 0; i < 20000; i++) {
+        for (int i = 0; i < 10000; i++) {
             random = random * 1664525u + 1013904223u;
-            runs[i & 1]->spin = random >> 20 & 15;
+            runs[i & 1]->spin = random >> 20 & 7 ? random >> 23 & 15 : 2000;
             check_run(team, runs[i & 1], i & 1 ? 2 + (random >> 24 & 3) : 2 + (random >> 24 & 63));
         }
         emb_team_free(team);
@@ -126,6 +126,27 @@ static void test_sleep(void **state)
     free(run);
 }
 
+static void linger(void *arg, size_t item, int member)
+{
+    (void)item;
+    nanosleep(&(struct timespec){.tv_nsec = member == 0 ? 1000000 : 10000000}, NULL);
+    atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+/* The caller runs out of items long before the others are done: it sleeps and must be woken. */
+static void test_caller_waits(void **state)
+{
+    (void)state;
+    struct emb_team *team = NULL;
+    _Atomic unsigned done = 0;
+    assert_int_equal(emb_team_new(&team, 3, NULL), EMBELLAMA_OK);
+    for (unsigned i = 1; i <= 20; i++) {
+        emb_team_run(team, linger, &done, 6);
+        assert_int_equal(atomic_load(&done), 6 * i);
+    }
+    emb_team_free(team);
+}
+
 static void test_no_team(void **state)
 {
     (void)state;
@@ -144,10 +165,8 @@ static void test_no_team(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_many_runs),
-        cmocka_unit_test(test_sleep),
-        cmocka_unit_test(test_no_team),
+        cmocka_unit_test(test_sizes),        cmocka_unit_test(test_many_runs), cmocka_unit_test(test_sleep),
+        cmocka_unit_test(test_caller_waits), cmocka_unit_test(test_no_team),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
