@@ -84,6 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     const char *bytes = (const char *)data + 1;
     struct outcome whole = run(bytes, size - 1, size), pieces = run(bytes, size - 1, 1u + data[0] % 16u);
-    check(whole.requests == pieces.requests && whole.refused == pieces.refused && whole.sum == pieces.sum);
+    check(whole.requests == pieces.requests && !whole.refused == !pieces.refused && whole.sum == pieces.sum);
     return 0;
 }

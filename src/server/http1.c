@@ -1,5 +1,8 @@
 /* The request parser: a scanner for the head, then llhttp.
  *
+ * Each request gets llhttp afresh, so that its own ends of a connection (an Upgrade, "Connection: close") are never reached: an
+ * upgrade is not taken up and the body stays a body.
+ *
  * States go SKIP (empty lines before a request) -> HEAD -> BODY (llhttp frames it) -> TRAILER (after the last chunk) -> DONE. */
 #include "server/http1.h"
 
@@ -35,7 +38,8 @@ struct emb_http1 {
     char name[20]; /* of the trailer being scanned; enough to know the forbidden ones */
     size_t name_length;
     bool named;        /* its colon was seen */
-    uint64_t body_fed; /* bytes of body and framing */
+    const char *piece; /* being fed to llhttp */
+    uint64_t body_fed; /* bytes of body and framing before it */
     uint64_t chunks;
     size_t header_capacity;
     int status;
@@ -115,7 +119,6 @@ static int on_headers_complete(llhttp_t *llhttp)
     struct emb_http1 *p = llhttp->data;
     p->head_over = true;
     p->request->keep_alive = llhttp_should_keep_alive(llhttp) && !(llhttp->flags & F_CONNECTION_CLOSE);
-    llhttp->upgrade = 0; /* we stay with HTTP/1: the body is a body */
     return HPE_PAUSED;
 }
 
@@ -131,9 +134,23 @@ static int on_chunk_header(llhttp_t *llhttp)
     return p->last_chunk ? HPE_PAUSED : 0;
 }
 
+/* False, and refused, where framing took more than chunks chunks and the limit allow. end: where it ends in the piece being fed. */
+static bool check_framing(struct emb_http1 *p, const char *end, uint64_t chunks)
+{
+    uint64_t framing = p->body_fed + (uint64_t)(end - p->piece) - p->request->body.size;
+    if (framing > p->limits.framing + chunks * CHUNK_LINE) {
+        refuse(p, 400, "The chunked body carries too much beside its data");
+        return false;
+    }
+    return true;
+}
+
 static int on_body(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct emb_http1 *p = llhttp->data;
+    if (!check_framing(p, at, p->chunks)) {
+        return -1;
+    }
     emb_buf_append(&p->request->body, at, length);
     return p->request->body.failed ? -1 : 0;
 }
@@ -454,8 +471,7 @@ static enum emb_http1_event parse_head(struct emb_http1 *p)
     }
     llhttp_execute(&p->llhttp, r->head.data, r->head.size);
     bool whole = p->head_over && llhttp_get_errno(&p->llhttp) == HPE_PAUSED &&
-                 llhttp_get_error_pos(&p->llhttp) == r->head.data + r->head.size &&
-                 r->header_count + 1 == p->lines; /* llhttp passes over a line with an empty name */
+                 llhttp_get_error_pos(&p->llhttp) == r->head.data + r->head.size;
     if (!whole) {
         r->header_count = 0;
         cut_strings(r, target_end);
@@ -492,7 +508,8 @@ static enum emb_http1_event finish(struct emb_http1 *p)
 
 static enum emb_http1_event feed_body(struct emb_http1 *p, const char *data, size_t size, size_t *used)
 {
-    llhttp_errno_t status = llhttp_execute(&p->llhttp, size ? data : "", size);
+    p->piece = size ? data : "";
+    llhttp_errno_t status = llhttp_execute(&p->llhttp, p->piece, size);
     if (p->state == REFUSED) {
         return EMB_HTTP1_REFUSED;
     }
@@ -500,10 +517,10 @@ static enum emb_http1_event feed_body(struct emb_http1 *p, const char *data, siz
         return refuse_nomem(p);
     }
     *used = status == HPE_OK || size == 0 ? size : (size_t)(llhttp_get_error_pos(&p->llhttp) - data);
-    p->body_fed += *used;
-    if (p->body_fed - p->request->body.size > p->limits.framing + p->chunks * CHUNK_LINE) {
-        return refuse(p, 400, "The chunked body carries too much beside its data");
+    if (!check_framing(p, p->piece + *used, p->chunks + !p->last_chunk)) {
+        return EMB_HTTP1_REFUSED;
     }
+    p->body_fed += *used;
     if (status == HPE_OK) {
         return EMB_HTTP1_MORE;
     }

@@ -16,7 +16,7 @@
 
 #define HOLD_MAX 64
 
-atomic_int fixture_held, fixture_gone;
+atomic_int fixture_held, fixture_gone, fixture_big;
 static struct emb_exchange *held[HOLD_MAX];
 static int held_count;
 
@@ -57,6 +57,7 @@ static void big(struct emb_server *server, struct emb_exchange *x)
 {
     (void)server;
     static char text[BIG_BYTES];
+    atomic_fetch_add(&fixture_big, 1);
     memset(text, 'x', sizeof text);
     reply_text(x, text, sizeof text);
 }
@@ -88,18 +89,23 @@ static void hold(struct emb_server *server, struct emb_exchange *x)
     emb_exchange_on_gone(x, gone, x);
 }
 
-static void release_all(struct emb_server *server, struct emb_exchange *x)
+static void answer_held(void)
 {
-    (void)server;
     char text[32];
-    int n = held_count;
     while (held_count > 0) {
         struct emb_exchange *h = held[--held_count];
         int size = snprintf(text, sizeof text, "held %d", held_count);
         reply_text(h, text, (size_t)size);
     }
     atomic_store(&fixture_held, 0);
-    int size = snprintf(text, sizeof text, "%d", n);
+}
+
+static void release_all(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    char text[32];
+    int size = snprintf(text, sizeof text, "%d", held_count);
+    answer_held();
     reply_text(x, text, (size_t)size);
 }
 
@@ -127,6 +133,9 @@ static void on_stopped(void *arg)
 static void on_stop(uv_async_t *async)
 {
     struct fixture *f = async->data;
+    if (atomic_load(&f->give_up)) {
+        answer_held();
+    }
     emb_front_stop(f->front, on_stopped, f);
 }
 
@@ -144,6 +153,8 @@ void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
     held_count = 0;
     atomic_store(&fixture_held, 0);
     atomic_store(&fixture_gone, 0);
+    atomic_store(&fixture_big, 0);
+    atomic_store(&f->give_up, false);
     check(uv_loop_init(&f->loop) == 0, "no loop");
     check(uv_async_init(&f->loop, &f->stop, on_stop) == 0, "no async");
     f->stop.data = f;
@@ -161,6 +172,7 @@ void fixture_stop(struct fixture *f)
 void fixture_join(struct fixture *f)
 {
     if (!atomic_load(&f->stopped)) {
+        atomic_store(&f->give_up, true);
         fixture_stop(f);
     }
     uv_thread_join(&f->thread);

@@ -19,18 +19,19 @@ struct fixture {
     uv_async_t stop;
     struct emb_front *front;
     int port;
-    atomic_bool stopped;
+    atomic_bool stopped, give_up;
 };
 
 extern atomic_int fixture_held; /* exchanges waiting in "/hold" and "/keep" */
 extern atomic_int fixture_gone; /* on_gone calls so far */
+extern atomic_int fixture_big;  /* calls of "/big" so far */
 
 void fixture_start(struct fixture *f, const struct emb_front_limits *limits);
 
 /* Asks for the graceful stop and returns. */
 void fixture_stop(struct fixture *f);
 
-/* Stops and waits until it is over; fails the test where handles or bytes are left. */
+/* Stops, answering what is still held, and waits until it is over; fails the test where handles or bytes are left. */
 void fixture_join(struct fixture *f);
 
 /* Blocking sockets with a 20 s timeout. */

@@ -398,6 +398,7 @@ static void test_slow_reader(void **state)
         client_puts(fd, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     usleep(1000000);
+    assert_in_range(atomic_load(&fixture_big), 1, 8);
     size_t total = 0;
     static char block[1 << 16];
     ssize_t n;
@@ -442,6 +443,30 @@ static void test_connection_limit(void **state)
     }
     close(fds[1]);
     close(fds[2]);
+}
+
+/* A refused client that stays is shown the door. */
+static void test_linger(void **state)
+{
+    (void)state;
+    struct emb_front_limits limits = emb_front_limits_default();
+    limits.connections = 1;
+    limits.linger_ms = 50;
+    restart(&limits);
+    int fd = client_open(&fixture), status = 503;
+    client_puts(fd, "GET /\r\n\r\n");
+    expect_reply(fd, 400, NULL);
+    for (int i = 0; status != 200; i++) {
+        assert_true(i < 500);
+        int other = client_open(&fixture);
+        client_puts(other, GET "\r\n");
+        struct reply r = client_reply(other, false);
+        status = r.status;
+        reply_free(&r);
+        close(other);
+        usleep(5000);
+    }
+    close(fd);
 }
 
 static void test_held_limit(void **state)
@@ -544,12 +569,25 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(test_cases),       TEST(test_byte_by_byte),      TEST(test_headers),
-        TEST(test_routes),      TEST(test_pipelined_order),   TEST(test_pipeline_depth),
-        TEST(test_continue),    TEST(test_too_large),         TEST(test_large_body),
-        TEST(test_gone),        TEST(test_half_closed),       TEST(test_slow_senders),
-        TEST(test_slow_reader), TEST(test_connection_limit),  TEST(test_held_limit),
-        TEST(test_stop),        TEST(test_stop_with_partial), TEST(test_address_in_use),
+        TEST(test_cases),
+        TEST(test_byte_by_byte),
+        TEST(test_headers),
+        TEST(test_routes),
+        TEST(test_pipelined_order),
+        TEST(test_pipeline_depth),
+        TEST(test_continue),
+        TEST(test_too_large),
+        TEST(test_large_body),
+        TEST(test_gone),
+        TEST(test_half_closed),
+        TEST(test_slow_senders),
+        TEST(test_slow_reader),
+        TEST(test_connection_limit),
+        TEST(test_linger),
+        TEST(test_held_limit),
+        TEST(test_stop),
+        TEST(test_stop_with_partial),
+        TEST(test_address_in_use),
     };
     signal(SIGPIPE, SIG_IGN);
     emb_log_set_level(EMB_LOG_ERROR);
