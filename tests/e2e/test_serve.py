@@ -17,7 +17,7 @@ def check(condition, what):
 
 
 def cache_env(folder, with_model):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("EMBELLAMA_")}
+    env = {k: v for k, v in os.environ.items() if k != "EMBELLAMA_MODEL"}
     env["XDG_CACHE_HOME"] = folder
     if with_model:
         os.makedirs(folder + "/embellama/models")
