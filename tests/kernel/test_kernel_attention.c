@@ -223,8 +223,8 @@ static void test_extreme_scores(void **state)
     for_each_tier(extreme_scores);
 }
 
-/* Two keys with scores 0 and -x and values 0 and 1 give e^-x / (1 + e^-x): the exponential's relative error, next to that
- * of x times log2(e) in f32. */
+/* Two keys with scores 0 and -x and values 0 and 1 give e^-x / (1 + e^-x): the exponential's relative error, next to
+ * that of x times log2(e) in f32. */
 static void exponential(const struct emb_kernels *t)
 {
     struct heads h = heads_new(t, 2, 1, 0, 1.0f, 1);

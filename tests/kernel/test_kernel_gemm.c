@@ -421,7 +421,7 @@ static void sizes(const struct emb_kernels *t)
     }
 }
 
-/* Packing writes every byte, padding too, and the same bytes in one call as in one a panel. */
+/* Packing writes the same bytes in one call as in one a panel, and zeros are zeros everywhere, padding too. */
 static void packing_of(const struct emb_gemm *gemm)
 {
     enum { N = 139, K = 77 };
@@ -438,6 +438,11 @@ static void packing_of(const struct emb_gemm *gemm)
         size_t r1 = N - r0 < gemm->nr ? N : r0 + gemm->nr;
         gemm->pack(parts.data, w + r0 * K, r0, r1, N, K);
     }
+    assert_memory_equal(whole.data, parts.data, bytes);
+    memset(w, 0, N * K * sizeof(float));
+    memset(whole.data, 0xff, bytes);
+    memset(parts.data, 0, bytes);
+    gemm->pack(whole.data, w, 0, N, N, K);
     assert_memory_equal(whole.data, parts.data, bytes);
     guarded_free(&whole);
     guarded_free(&parts);

@@ -4,8 +4,8 @@
  * tile (bias, activation, residual, store).
  *
  * Packed f32: panels of nr columns, each [k][nr]. Packed bf16: panels of [ceil(k / 2)][nr][2], so that a 32-bit lane
- * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Columns after n
- * and the odd last element are zero. */
+ * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Columns from
+ * n on and the odd last element are zero. */
 #ifndef EMB_KERNEL_PANEL_H
 #define EMB_KERNEL_PANEL_H
 
@@ -13,8 +13,8 @@
 
 #define EMB_PANEL_MAX_TILE (6 * 64)
 
-/* tile[mr, nr] = a[mr, k] * panel, for the mr and the count of column vectors the function was made for. tile is 64-byte
- * aligned; only the columns of those vectors are written. lda is in elements. */
+/* tile[mr, nr] = a[mr, k] * panel, for the mr and the count of column vectors the function was made for. tile is
+ * 64-byte aligned; only the columns of those vectors are written. lda is in elements. */
 typedef void emb_panel_tile_fn(const void *a, size_t lda, const void *panel, size_t k, float *tile);
 
 /* Ends a tile of rows x columns (stride nr) that belongs at (row, column) of the job's output. */
