@@ -1,8 +1,8 @@
 /* Attention for AVX-512, f32.
  *
  * Keys are packed transposed in blocks of 64, values dense; then tiles of up to 6 queries pass over the blocks: scores
- * as a matrix product held in registers, softmax kept online, and a second product with the values. Every query's sums run
- * over rising keys in blocks that start at 0, so a query's result does not depend on the tile or the call it is in.
+ * as a matrix product held in registers, softmax kept online, and a second product with the values. Every query's sums
+ * run over rising keys in blocks that start at 0, so a query's result does not depend on the tile or the call it is in.
  *
  * Scratch: keys [blocks][head_dim][64], values [n][dim16], one tile's running output [6][dim16]; dim16 is head_dim
  * rounded up to 16. */
