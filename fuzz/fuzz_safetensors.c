@@ -1,5 +1,5 @@
-/* Safetensors: a first byte of 0 means that the rest is model.safetensors; else two bytes of length follow, an index of that length, and a
- * shard, which lies beside the index as "a" and as "b". */
+/* Safetensors: a first byte of 0 means that the rest is model.safetensors; else two bytes of length follow, an
+ * index of that length, and a shard, which lies beside the index as "a" and as "b". */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Open addressing with linear probing, at most three quarters full. The hash folds 64 x 64 -> 128-bit products, as wyhash does
- * (github.com/wangyi-fudan/wyhash). */
+/* Open addressing with linear probing, at most three quarters full. The hash folds 64 x 64 -> 128-bit products, as
+ * wyhash does (github.com/wangyi-fudan/wyhash). */
 #include "base/map.h"
 
 #include <string.h>

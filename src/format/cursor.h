@@ -1,5 +1,5 @@
-/* A bounded read position in little-endian bytes, with a sticky error: a read past the end gives zeros and marks the cursor, so
- * that a parser checks once per record. */
+/* A bounded read position in little-endian bytes, with a sticky error: a read past the end gives zeros and marks
+ * the cursor, so that a parser checks once per record. */
 #ifndef EMB_CURSOR_H
 #define EMB_CURSOR_H
 

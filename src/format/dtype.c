@@ -1,5 +1,5 @@
-/* Element types and their conversion to f32. Block layouts: ggml's ggml-common.h; arithmetic as in its reference dequantisers
- * (one rounding a multiplication, one a subtraction), so that results are the reference's bits. */
+/* Element types and their conversion to f32. Block layouts: ggml's ggml-common.h; arithmetic as in its reference
+ * dequantisers (one rounding a multiplication, one a subtraction), so that results are the reference's bits. */
 #include "format/dtype.h"
 
 #include <string.h>
@@ -15,7 +15,8 @@ static float float_of(uint32_t bits)
     return f;
 }
 
-/* Moves exponent and mantissa to their f32 places and re-biases. Subnormals are made normal by a subtraction that is exact. */
+/* Moves exponent and mantissa to their f32 places and re-biases. Subnormals are made normal by a subtraction that
+ * is exact. */
 float emb_f16_to_f32(uint16_t h)
 {
     const uint32_t exponent = 0x1Fu << 23;
@@ -96,8 +97,8 @@ static void q8_0_to_f32(const uint8_t *src, size_t n, float *out)
     }
 }
 
-/* Six-bit scale and minimum of sub-block j out of their 12 packed bytes: sub-blocks 0-3 lie in the low six bits of bytes 0-3 and
- * 4-7; of 4-7 the low four bits lie in bytes 8-11, the high two on top of bytes 0-7. */
+/* Six-bit scale and minimum of sub-block j out of their 12 packed bytes: sub-blocks 0-3 lie in the low six bits of
+ * bytes 0-3 and 4-7; of 4-7 the low four bits lie in bytes 8-11, the high two on top of bytes 0-7. */
 static void q4_k_scale(const uint8_t *packed, size_t j, float *scale, float *min)
 {
     unsigned s, m;
@@ -112,8 +113,8 @@ static void q4_k_scale(const uint8_t *packed, size_t j, float *scale, float *min
     *min = (float)m;
 }
 
-/* Block: f16 scale of scales, f16 scale of minimums, 12 bytes of scales and minimums, 128 bytes of nibbles: each 32 bytes hold
- * two sub-blocks of 32, the first in the low nibbles. */
+/* Block: f16 scale of scales, f16 scale of minimums, 12 bytes of scales and minimums, 128 bytes of nibbles: each
+ * 32 bytes hold two sub-blocks of 32, the first in the low nibbles. */
 static void q4_k_to_f32(const uint8_t *src, size_t n, float *out)
 {
     for (size_t b = 0; b < n / K_BLOCK; b++, src += 144, out += K_BLOCK) {
@@ -133,9 +134,9 @@ static void q4_k_to_f32(const uint8_t *src, size_t n, float *out)
     }
 }
 
-/* Block: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales (one for 16 elements), f16 scale of scales. Each
- * half of 128 elements takes 64 and 32 bytes of them: four runs of 32, whose nibbles lie in (low, bytes 0-31), (low, 32-63),
- * (high, 0-31), (high, 32-63), and whose bit pairs rise in the 32 bytes. */
+/* Block: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales (one for 16 elements), f16 scale
+ * of scales. Each half of 128 elements takes 64 and 32 bytes of them: four runs of 32, whose nibbles lie in (low,
+ * bytes 0-31), (low, 32-63), (high, 0-31), (high, 32-63), and whose bit pairs rise in the 32 bytes. */
 static void q6_k_to_f32(const uint8_t *src, size_t n, float *out)
 {
     for (size_t b = 0; b < n / K_BLOCK; b++, src += 210, out += K_BLOCK) {

@@ -1,4 +1,5 @@
-/* GGUF reading. One pass over the header builds an index of the metadata and of the tensors; nothing behind it is touched.
+/* GGUF reading. One pass over the header builds an index of the metadata and of the tensors; nothing behind it is
+ * touched.
  *
  * Owns the mapping and the two indexes. What a key means is for the readers of src/model and src/tokenizer. */
 #include "format/gguf.h"

@@ -21,7 +21,8 @@ enum {
     MAX_SHARDS = 1024,
 };
 
-/* Element types by the format's names (enum Dtype of huggingface/safetensors), with their bits: some are parts of bytes. */
+/* Element types by the format's names (enum Dtype of huggingface/safetensors), with their bits: some are parts of
+ * bytes. */
 static const struct st_type {
     const char *name;
     enum emb_dtype dtype;

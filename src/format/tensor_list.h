@@ -23,7 +23,8 @@ void emb_tensor_list_deinit(struct emb_tensor_list *list); /* a zeroed list is a
 /* Makes room for count more. False when out of memory. */
 bool emb_tensor_list_reserve(struct emb_tensor_list *list, size_t count);
 
-/* Appends a copy of tensor under a copy of name[0..size). Errors: E_FORMAT (the name is there already, or is none), E_NOMEM. */
+/* Appends a copy of tensor under a copy of name[0..size). Errors: E_FORMAT (the name is there already, or is
+ * none), E_NOMEM. */
 int emb_tensor_list_add(struct emb_tensor_list *list, const struct emb_tensor *tensor, const char *name, size_t size,
                         embellama_error *error);
 
@@ -31,8 +32,8 @@ int emb_tensor_list_add(struct emb_tensor_list *list, const struct emb_tensor *t
 const struct emb_tensor *emb_tensor_list_at(const struct emb_tensor_list *list, size_t index);
 const struct emb_tensor *emb_tensor_list_find(const struct emb_tensor_list *list, const char *name);
 
-/* Whether name[0..size) may name a tensor or a metadata key: 1 to 1,024 bytes of UTF-8 without control characters, so that it can
- * stand in messages. */
+/* Whether name[0..size) may name a tensor or a metadata key: 1 to 1,024 bytes of UTF-8 without control characters,
+ * so that it can stand in messages. */
 bool emb_tensor_name_valid(const char *name, size_t size);
 
 /* Elements of a shape (1 for none, 0 where a dimension is 0). False where the product of any dimensions overflows. */

@@ -82,8 +82,8 @@ static void test_sizes(void **state)
     }
 }
 
-/* Short runs back to back, each of another size: members that wake late for one meet the next. Two sets of state, so that an
- * item done with an old run's argument is seen. */
+/* Short runs back to back, each of another size: members that wake late for one meet the next. Two sets of state,
+ * so that an item done with an old run's argument is seen. */
 static void test_many_runs(void **state)
 {
     (void)state;
