@@ -44,8 +44,8 @@ for precision in ("f32", "bf16"):
     with Server("--model-path", model, "--precision", precision) as server:
         name = server.request("/v1/models")[1]["data"][0]["id"]
         for i in range(200):
-            # One in twenty is large: 16 texts of 400 tokens.
-            texts = ["word " * 400] * 16 if i % 20 == 0 else ["word " * (1 + i % 30)] * (1 + i % 8)
+            # One in fifty is large: 16 texts of 400 tokens.
+            texts = ["word " * 400] * 16 if i % 50 == 0 else ["word " * (1 + i % 30)] * (1 + i % 8)
             status, reply = server.request("/v1/embeddings", {"model": name, "input": texts})
             if status != 200:
                 sys.exit(f"request {i}: {status} {reply}")
