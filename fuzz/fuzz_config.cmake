@@ -1,0 +1,1 @@
+emb_fuzz(config emb_model)
