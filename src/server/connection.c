@@ -227,11 +227,15 @@ static void begin(struct emb_conn *conn)
     emb_exchange_dispatch(x);
 }
 
-/* No further request is begun while so much is unanswered or unsent. */
+/* No further request is begun while so much is not fully answered. */
 static bool crowded(const struct emb_conn *conn)
 {
     const struct emb_front_limits *limits = &conn->front->options.limits;
-    return conn->exchange_count >= limits->pipelined || conn->unsent > limits->unsent;
+    size_t held = 0;
+    for (const struct emb_exchange *x = conn->first; x; x = x->next) {
+        held += x->held;
+    }
+    return conn->exchange_count >= limits->pipelined || held > limits->unanswered;
 }
 
 static void note_phase(struct emb_conn *conn)

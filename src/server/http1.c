@@ -29,6 +29,7 @@ struct emb_http1 {
     enum state state;
     bool after_cr;   /* the last byte was a CR that a LF must follow */
     bool head_over;  /* llhttp reached the end of the head */
+    bool in_chunk;   /* its size was read, its end was not */
     bool last_chunk; /* the chunk of size 0 was seen */
     bool message_over;
     bool waits;         /* Expect: 100-continue not answered yet */
@@ -127,6 +128,7 @@ static int on_chunk_header(llhttp_t *llhttp)
     struct emb_http1 *p = llhttp->data;
     p->chunks++;
     p->last_chunk = llhttp->content_length == 0;
+    p->in_chunk = true;
     if (llhttp->content_length > p->limits.body - p->request->body.size) {
         refuse(p, 413, "The request body is larger than this server accepts");
         return HPE_PAUSED;
@@ -155,6 +157,13 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t length)
     return p->request->body.failed ? -1 : 0;
 }
 
+static int on_chunk_complete(llhttp_t *llhttp)
+{
+    struct emb_http1 *p = llhttp->data;
+    p->in_chunk = false;
+    return 0;
+}
+
 static int on_message_complete(llhttp_t *llhttp)
 {
     struct emb_http1 *p = llhttp->data;
@@ -167,6 +176,7 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_headers_complete,
     .on_chunk_header = on_chunk_header,
     .on_body = on_body,
+    .on_chunk_complete = on_chunk_complete,
     .on_message_complete = on_message_complete,
 };
 
@@ -193,6 +203,9 @@ struct emb_http1_request *emb_http1_take(struct emb_http1 *p)
 {
     struct emb_http1_request *request = p->request;
     p->request = NULL;
+    if (request) {
+        request->bytes = request->head.size + p->body_fed;
+    }
     if (p->state == DONE) {
         p->state = SKIP;
         p->lines = 0;
@@ -242,7 +255,7 @@ static bool start(struct emb_http1 *p)
     llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
     p->llhttp.data = p;
     p->state = HEAD;
-    p->head_over = p->last_chunk = p->message_over = p->waits = p->named = false;
+    p->head_over = p->in_chunk = p->last_chunk = p->message_over = p->waits = p->named = false;
     p->trailer_bytes = p->name_length = p->header_capacity = 0;
     p->body_fed = p->chunks = 0;
     p->lines = 0;
@@ -501,7 +514,6 @@ static enum emb_http1_event finish(struct emb_http1 *p)
         return refuse_nomem(p);
     }
     memset(padding, 0, emb_http1_padding);
-    r->bytes = r->head.size + p->body_fed;
     p->state = DONE;
     return EMB_HTTP1_REQUEST;
 }
@@ -517,7 +529,7 @@ static enum emb_http1_event feed_body(struct emb_http1 *p, const char *data, siz
         return refuse_nomem(p);
     }
     *used = status == HPE_OK || size == 0 ? size : (size_t)(llhttp_get_error_pos(&p->llhttp) - data);
-    if (!check_framing(p, p->piece + *used, p->chunks + !p->last_chunk)) {
+    if (!check_framing(p, p->piece + *used, p->chunks + !p->in_chunk)) {
         return EMB_HTTP1_REFUSED;
     }
     p->body_fed += *used;

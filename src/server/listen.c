@@ -19,7 +19,7 @@ struct emb_front_limits emb_front_limits_default(void)
         .http1 = emb_http1_limits_default(),
         .connections = 1024,
         .pipelined = 16,
-        .unsent = 1u << 20,
+        .unanswered = 16u << 20,
         .held = 256u << 20,
         .least_rate = 1024,
         .head_ms = 10000,

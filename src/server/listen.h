@@ -16,7 +16,7 @@ struct emb_front_limits {
     struct emb_http1_limits http1;
     size_t connections;       /* beyond it 503 and close */
     size_t pipelined;         /* requests of one connection that are not fully answered; reading stops there */
-    size_t unsent;            /* bytes of replies waiting in one connection, beyond which no further request is read */
+    size_t unanswered;        /* bytes of one connection's requests and replies; beyond it no further request is read */
     size_t held;              /* bytes of requests and replies in all connections; beyond it 503 */
     size_t least_rate;        /* bytes a second a body must come, or a reply be read, after the first grace time */
     unsigned head_ms;         /* from a request's first byte to the end of its head */

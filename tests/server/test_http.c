@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "front_fixture.h"
 #include "http1_cases.h"
 
@@ -392,6 +393,7 @@ static void test_slow_reader(void **state)
     (void)state;
     struct emb_front_limits limits = emb_front_limits_default();
     limits.write_ms = 200;
+    limits.unanswered = 1 << 20;
     restart(&limits);
     int fd = client_open(&fixture);
     for (int i = 0; i < 16; i++) {
@@ -486,6 +488,39 @@ static void test_held_limit(void **state)
     client_puts(fd, POST "Content-Length: 2\r\n\r\nhi");
     expect_reply(fd, 200, "hi");
     close(fd);
+}
+
+/* Each allocation of the front fails in turn: there is a reply, or the connection ends, and the next client is served. */
+static void test_no_memory(void **state)
+{
+    static const char bytes[] =
+        POST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+             "GET /models/a HTTP/1.1\r\nHost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n";
+    (void)state;
+    int whole = 0;
+    for (long allowed = 0; allowed < 60; allowed++) {
+        emb_mem_fail_after(allowed);
+        int fd = client_open(&fixture), answered = 0;
+        client_puts(fd, bytes);
+        usleep(3000);
+        emb_mem_fail_after(-1);
+        for (; answered < 3; answered++) {
+            struct reply r = client_reply(fd, false);
+            int status = r.status;
+            reply_free(&r);
+            if (status == 0) {
+                break;
+            }
+            assert_true(status == 200 || status == 404 || status == 500 || status == 503);
+        }
+        whole += answered == 3;
+        close(fd);
+        fd = client_open(&fixture);
+        client_puts(fd, GET "\r\n");
+        expect_reply(fd, 200, "");
+        close(fd);
+    }
+    assert_true(whole > 10);
 }
 
 static void test_stop(void **state)
@@ -585,6 +620,7 @@ int main(void)
         TEST(test_connection_limit),
         TEST(test_linger),
         TEST(test_held_limit),
+        TEST(test_no_memory),
         TEST(test_stop),
         TEST(test_stop_with_partial),
         TEST(test_address_in_use),
