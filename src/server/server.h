@@ -12,7 +12,8 @@ struct emb_server;
 typedef void (*emb_handler)(struct emb_server *server, struct emb_exchange *exchange);
 
 /* One method of one path. A path segment "{name}" matches any one segment (exchange.h gives its decoded value). A GET route
- * answers HEAD too. Wrong method on a known path: 405 with Allow; unknown path: 404; both in the dialect of errors.h. */
+ * answers HEAD too. Wrong method on a known path: 405 with Allow; unknown path: 404; both in the envelope of exchange.h. A trailing slash is
+ * part of the path: "/health/" is unknown. */
 struct emb_route {
     const char *method; /* "GET", "POST" */
     const char *path;   /* "/v1/models/{id}" */
