@@ -24,8 +24,8 @@ struct emb_added_set {
     int only_first;  /* the one such byte, or -1 when there are several */
 };
 
-/* content (1 to EMB_ADDED_MAX_BYTES valid UTF-8 bytes) becomes a token; one of the same content is replaced. False when out of
- * memory. */
+/* content (1 to EMB_ADDED_MAX_BYTES valid UTF-8 bytes) becomes a token; one of the same content is
+ * replaced. False when out of memory. */
 bool emb_added_add(struct emb_added_set *set, const char *content, size_t size, struct emb_added_token token);
 void emb_added_deinit(struct emb_added_set *set);
 
@@ -36,14 +36,15 @@ struct emb_split {
     int32_t id;
 };
 
-/* Iteration over the stretches of valid UTF-8; they cover the text in order. (They may overlap where white space taken along
- * by one token holds another, as in the reference.) The set and the text must stay. */
+/* Iteration over the stretches of valid UTF-8; they cover the text in order. (They may overlap
+ * where white space taken along by one token holds another, as in the reference.) The set and the
+ * text must stay. */
 struct emb_split_iter {
     const struct emb_added_set *set;
     const char *text;
     size_t size;
-    size_t searched; /* no match begins before */
-    size_t cut;      /* end of the last token */
+    size_t searched;               /* no match begins before */
+    size_t cut;                    /* end of the last token */
     size_t space_start, space_end; /* a run of white space already measured */
     struct emb_split pending;
     bool has_pending, ended;

@@ -1,5 +1,6 @@
-/* The BERT normaliser as one pass over the text. The reference makes one pass an option; the passes can be joined because each but
- * canonical ordering looks at one code point at a time, and ordering only within a run of marks. */
+/* The BERT normaliser as one pass over the text. The reference makes one pass an option; the passes
+ * can be joined because each but canonical ordering looks at one code point at a time, and ordering
+ * only within a run of marks. */
 #include "tokenizer/normalize.h"
 
 #include <string.h>
@@ -30,8 +31,8 @@ void emb_normalizer_init(struct emb_normalizer *n)
 /* Output, and the run of surviving marks at its end. */
 struct writer {
     char *at;
-    char *run;    /* first byte of the run, or NULL */
-    int order;    /* highest order in the run */
+    char *run; /* first byte of the run, or NULL */
+    int order; /* highest order in the run */
     bool unsorted;
     bool lowercase;
 };
@@ -41,7 +42,8 @@ static void put(struct writer *w, uint32_t c)
     w->at += emb_utf8_encode(c, w->at);
 }
 
-/* Ends the run: sorts its marks by order, stably, in time linear in its length. Uses as much room behind it for scratch. */
+/* Ends the run: sorts its marks by order, stably, in time linear in its length. Uses as much room
+ * behind it for scratch. */
 static void end_run(struct writer *w)
 {
     if (w->unsorted) {
@@ -118,8 +120,8 @@ static void put_stripped(struct writer *w, uint32_t c, const struct emb_unicode_
     }
 }
 
-/* The text from a code point outside ASCII up to the next ASCII byte that stays (one that is dropped ends no run of marks).
- * Returns where it stopped. */
+/* The text from a code point outside ASCII up to the next ASCII byte that stays (one that is
+ * dropped ends no run of marks). Returns where it stopped. */
 static const char *normalize_wide(const struct emb_normalizer *n, const char *s, const char *end, char **out)
 {
     struct writer w = {.at = *out, .lowercase = n->lowercase};

@@ -20,10 +20,12 @@ struct emb_normalizer {
 /* Sets the tables from the four options. */
 void emb_normalizer_init(struct emb_normalizer *normalizer);
 
-/* Bytes that must be at out for a text of size bytes: six times (a text grows threefold at most; the rest is scratch). */
+/* Bytes that must be at out for a text of size bytes: six times (a text grows threefold at most;
+ * the rest is scratch). */
 enum { EMB_NORMALIZE_ROOM = 6 };
 
-/* Normalises valid UTF-8 and returns how many bytes were written. out has room for EMB_NORMALIZE_ROOM * size bytes. */
+/* Normalises valid UTF-8 and returns how many bytes were written. out has room for
+ * EMB_NORMALIZE_ROOM * size bytes. */
 size_t emb_normalize(const struct emb_normalizer *normalizer, const char *text, size_t size, char *out);
 
 #endif

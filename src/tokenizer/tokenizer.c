@@ -12,7 +12,8 @@
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer_impl.h"
 
-/* Long texts are normalised in stretches of about this many bytes, cut at spaces, so that the scratch stays on the stack. */
+/* Long texts are normalised in stretches of about this many bytes, cut at spaces, so that the
+ * scratch stays on the stack. */
 enum { STRETCH = 2048 };
 
 void emb_tokenizer_free(struct emb_tokenizer *t)
@@ -47,7 +48,7 @@ void emb_tokenizer_frame(const struct emb_tokenizer *t, embellama_ids *prefix, e
     *suffix = (embellama_ids){t->frame + t->prefix_count, t->suffix_count};
 }
 
-/* ---- Building ----------------------------------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------- */
 
 const char *emb_tokenizer_quote(const char *text, size_t size, char out[EMB_QUOTE_BYTES])
 {
@@ -180,7 +181,7 @@ int emb_tokenizer_finish(struct emb_tokenizer *t, embellama_error *error)
     return 0;
 }
 
-/* ---- Encoding ----------------------------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 void emb_tokens_deinit(struct emb_tokens *tokens)
 {
@@ -245,8 +246,8 @@ static bool encode_normalized(const struct emb_tokenizer *t, const char *text, s
     return ok;
 }
 
-/* How much of text[0..size) to normalise at once: about STRETCH bytes up to and with a space, which ends words and runs of marks
- * alike. */
+/* How much of text[0..size) to normalise at once: about STRETCH bytes up to and with a space, which
+ * ends words and runs of marks alike. */
 static size_t stretch(const char *text, size_t size)
 {
     size_t n = STRETCH;

@@ -1,7 +1,8 @@
 /* Taking a WordPiece vocabulary out of a GGUF file ("tokenizer.ggml.*", model "bert").
  *
- * The files keep only the tokens and a few settings; the rest is what all BERT tokenizers share. Most write U+2581 before tokens that
- * begin a word and drop the "##" of the others; some keep the "##". Inside, all is spelt the second way. */
+ * The files keep only the tokens and a few settings; the rest is what all BERT tokenizers share.
+ * Most write U+2581 before tokens that begin a word and drop the "##" of the others; some keep the
+ * "##". Inside, all is spelt the second way. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -211,7 +212,9 @@ static int load(struct emb_tokenizer *t, struct source *src, embellama_error *er
     }
     if (named[UNKNOWN] < 0 || named[CLS] < 0 || named[SEP] < 0) {
         return emb_fail(error, EMBELLAMA_E_FORMAT, "the GGUF file names no %s token",
-                        named[UNKNOWN] < 0 ? "unknown" : named[CLS] < 0 ? "[CLS]" : "[SEP]");
+                        named[UNKNOWN] < 0 ? "unknown"
+                        : named[CLS] < 0   ? "[CLS]"
+                                           : "[SEP]");
     }
     t->wordpiece.unknown = named[UNKNOWN];
     status = load_added(t, src, named, NAMED, error);

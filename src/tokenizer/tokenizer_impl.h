@@ -51,16 +51,17 @@ bool emb_vocab_set(struct emb_vocab *vocab, int32_t id, const char *text, size_t
 int emb_tokenizer_add_word(struct emb_tokenizer *tokenizer, const char *text, size_t size, int64_t id,
                            embellama_error *error);
 
-/* Adds a token to look for in the text, in its normalised form where normalized is set; the normaliser must be ready. Errors:
- * E_UNSUPPORTED (content too long or nothing left of it), E_NOMEM. */
+/* Adds a token to look for in the text, in its normalised form where normalized is set; the
+ * normaliser must be ready. Errors: E_UNSUPPORTED (content too long or nothing left of it),
+ * E_NOMEM. */
 int emb_tokenizer_add_token(struct emb_tokenizer *tokenizer, const char *content, size_t size, bool normalized,
                             struct emb_added_token token, embellama_error *error);
 
 /* Appends to a template. False when it is full. */
 bool emb_template_push(struct emb_template *template, struct emb_piece piece);
 
-/* Checks both templates and makes the frame. To be called last. Errors: E_FORMAT (an id outside the vocabulary), E_UNSUPPORTED
- * (a text missing from a template or there twice). */
+/* Checks both templates and makes the frame. To be called last. Errors: E_FORMAT (an id outside the
+ * vocabulary), E_UNSUPPORTED (a text missing from a template or there twice). */
 int emb_tokenizer_finish(struct emb_tokenizer *tokenizer, embellama_error *error);
 
 /* For messages: text[0..size) cut to fit out and with control characters as '?'. Returns out. */

@@ -53,7 +53,7 @@ static int check_part(struct emb_json_value part, const char *name, const char *
     return 0;
 }
 
-/* ---- Normalizer and pre-tokenizer --------------------------------------------------------------------------------- */
+/* ---- Normalizer and pre-tokenizer ------------------------------------------------------------ */
 
 static int load_normalizer(struct emb_tokenizer *t, struct emb_json_value root, embellama_error *error)
 {
@@ -87,7 +87,7 @@ static int check_pre_tokenizer(struct emb_json_value root, embellama_error *erro
     return check_part(part, "pre_tokenizer", "BertPreTokenizer", members, error);
 }
 
-/* ---- Model -------------------------------------------------------------------------------------------------------- */
+/* ---- Model ----------------------------------------------------------------------------------- */
 
 static int load_vocab(struct emb_tokenizer *t, struct emb_json_value vocab, size_t *count, embellama_error *error)
 {
@@ -146,7 +146,7 @@ static int load_model(struct emb_tokenizer *t, struct emb_json_value root, size_
     return 0;
 }
 
-/* ---- Added tokens ------------------------------------------------------------------------------------------------- */
+/* ---- Added tokens ---------------------------------------------------------------------------- */
 
 /* One entry of "added_tokens", with the id the reference gives it. */
 struct entry {
@@ -184,9 +184,10 @@ static int read_entry(struct emb_json_value value, struct entry *out, embellama_
     return 0;
 }
 
-/* The id the reference gives: that of an earlier entry or of the vocabulary, else the next free one behind both. What the file
- * says as "id" does not count there. */
-static int64_t assign_id(const struct emb_tokenizer *t, const struct entries *e, const struct entry *entry, size_t words)
+/* The id the reference gives: that of an earlier entry or of the vocabulary, else the next free one
+ * behind both. What the file says as "id" does not count there. */
+static int64_t assign_id(const struct emb_tokenizer *t, const struct entries *e, const struct entry *entry,
+                         size_t words)
 {
     int64_t id = emb_trie_find(&e->ids, e->root, entry->content, entry->size);
     if (id < 0) {
@@ -275,7 +276,7 @@ static int load_added(struct emb_tokenizer *t, struct emb_json_value root, size_
     return status;
 }
 
-/* ---- Post-processor ----------------------------------------------------------------------------------------------- */
+/* ---- Post-processor -------------------------------------------------------------------------- */
 
 static int push_piece(struct emb_template *template, struct emb_piece piece, embellama_error *error)
 {
@@ -291,8 +292,8 @@ static bool fits(int64_t value)
     return value >= 0 && value <= INT32_MAX;
 }
 
-static int push_special(struct emb_template *template, struct emb_json_value special_tokens, const char *name, size_t size,
-                        int64_t type, embellama_error *error)
+static int push_special(struct emb_template *template, struct emb_json_value special_tokens, const char *name,
+                        size_t size, int64_t type, embellama_error *error)
 {
     char quoted[EMB_QUOTE_BYTES];
     struct emb_json_value token, ids;
@@ -367,7 +368,8 @@ static bool read_pair(struct emb_json_value part, const char *key, int32_t *out)
 static void push_bert(struct emb_tokenizer *t, int32_t cls, int32_t sep)
 {
     struct emb_piece first = {EMB_PIECE_FIRST, 0, 0}, second = {EMB_PIECE_SECOND, 0, 1};
-    struct emb_piece open = {EMB_PIECE_TOKEN, cls, 0}, close = {EMB_PIECE_TOKEN, sep, 0}, end = {EMB_PIECE_TOKEN, sep, 1};
+    struct emb_piece open = {EMB_PIECE_TOKEN, cls, 0}, close = {EMB_PIECE_TOKEN, sep, 0},
+                     end = {EMB_PIECE_TOKEN, sep, 1};
     t->single = (struct emb_template){{open, first, close}, 3};
     t->pair = (struct emb_template){{open, first, close, second, end}, 5};
 }
@@ -398,8 +400,8 @@ static int load_post_processor(struct emb_tokenizer *t, struct emb_json_value ro
         return status;
     }
     status = check_part(part, "post_processor", "TemplateProcessing", template_members, error);
-    if (status == 0 && (!emb_json_get(part, "special_tokens", &special_tokens) ||
-                        emb_json_type(special_tokens) != EMB_JSON_OBJECT)) {
+    if (status == 0 &&
+        (!emb_json_get(part, "special_tokens", &special_tokens) || emb_json_type(special_tokens) != EMB_JSON_OBJECT)) {
         status = MALFORMED(error, "TemplateProcessing has no \"special_tokens\"");
     }
     if (status == 0) {
@@ -408,7 +410,7 @@ static int load_post_processor(struct emb_tokenizer *t, struct emb_json_value ro
     return status != 0 ? status : load_template(&t->pair, part, "pair", special_tokens, error);
 }
 
-/* ---- The whole ---------------------------------------------------------------------------------------------------- */
+/* ---- The whole ------------------------------------------------------------------------------- */
 
 static int load(struct emb_tokenizer *t, struct emb_json_value root, embellama_error *error)
 {

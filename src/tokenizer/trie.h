@@ -1,7 +1,7 @@
 /* A byte trie for longest-match search, its edges in one hash table.
  *
- * A step costs about one cache line, and building is linear whatever the keys: a table file cannot make it slow or large.
- * One trie may have several roots: separate sets of keys in one table. */
+ * A step costs about one cache line, and building is linear whatever the keys: a table file cannot
+ * make it slow or large. One trie may have several roots: separate sets of keys in one table. */
 #ifndef EMB_TRIE_H
 #define EMB_TRIE_H
 
@@ -18,7 +18,7 @@ struct emb_trie {
     unsigned shift;  /* 32 - log2(edge_room) */
     int32_t *values; /* of each node: what its key maps to, or -1 */
     size_t value_room;
-    uint32_t nodes;  /* used, node 0 included */
+    uint32_t nodes; /* used, node 0 included */
 };
 
 /* A new root, or 0 when out of memory. */

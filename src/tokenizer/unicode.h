@@ -1,7 +1,8 @@
-/* What the BERT normaliser and pre-tokeniser do to a code point: access to the generated tables of unicode_data.c.
+/* What the BERT normaliser and pre-tokeniser do to a code point: access to the generated tables of
+ * unicode_data.c.
  *
- * The tables hold the reference's behaviour, found by asking it about every code point; they are not those of one version of
- * Unicode, and are not for other uses. */
+ * The tables hold the reference's behaviour, found by asking it about every code point; they are
+ * not those of one version of Unicode, and are not for other uses. */
 #ifndef EMB_UNICODE_H
 #define EMB_UNICODE_H
 
@@ -19,8 +20,9 @@ enum {
     EMB_UNICODE_LOWER_LONG = 1 << 8,  /* lower case is two code points: only U+0130, "i" and U+0307 */
 };
 
-/* order 0: a starter, which canonical ordering moves nothing across. 1 to EMB_UNICODE_ORDERS: a mark that stays and is put in
- * this order within a run of marks. EMB_UNICODE_PASSES: a mark that strip_accents drops and that ends no run. */
+/* order 0: a starter, which canonical ordering moves nothing across. 1 to EMB_UNICODE_ORDERS: a
+ * mark that stays and is put in this order within a run of marks. EMB_UNICODE_PASSES: a mark that
+ * strip_accents drops and that ends no run. */
 enum { EMB_UNICODE_ORDERS = 6, EMB_UNICODE_PASSES = 255 };
 
 struct emb_unicode_record {
@@ -47,8 +49,8 @@ static inline const struct emb_unicode_record *emb_unicode_lookup(uint32_t code_
     return &emb_unicode_records[emb_unicode_second[(block << EMB_UNICODE_BITS) + at]];
 }
 
-/* The full canonical decomposition of a code point with EMB_UNICODE_DECOMPOSES that is no Hangul syllable: how many code
- * points (1 to 4), then these. */
+/* The full canonical decomposition of a code point with EMB_UNICODE_DECOMPOSES that is no Hangul
+ * syllable: how many code points (1 to 4), then these. */
 static inline const uint32_t *emb_unicode_decomposition(uint32_t code_point)
 {
     uint32_t block = emb_unicode_decomposed_first[code_point >> EMB_UNICODE_DECOMPOSED_BITS];

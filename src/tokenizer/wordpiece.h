@@ -11,7 +11,7 @@ struct emb_wordpiece {
     uint32_t continuations; /* root of those that begin with the prefix, without it */
     char *prefix;           /* "##" */
     size_t prefix_size;
-    uint64_t max_chars;     /* a word of more code points is unknown */
+    uint64_t max_chars; /* a word of more code points is unknown */
     int32_t unknown;
 };
 

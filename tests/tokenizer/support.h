@@ -15,7 +15,8 @@ enum { SKIPPED = 77 };
 /* "tests/tokenizer/data/" + name in fresh memory. */
 char *data_path(const char *name);
 
-/* The model directory and the folder of shared data with name behind it, in fresh memory, or NULL where there is none. */
+/* The model directory and the folder of shared data with name behind it, in fresh memory, or NULL
+ * where there is none. */
 char *model_path(const char *name);
 char *shared_path(const char *name);
 
@@ -25,8 +26,8 @@ struct emb_tokenizer *open_json(const char *path);
 /* Opens the tokenizer of a GGUF file likewise. */
 struct emb_tokenizer *open_gguf(const char *path);
 
-/* Runs every case of a list made by tools/golden/tokens.py whose "tokenizer" is name; fails with the first that differs.
- * Returns how many there were. */
+/* Runs every case of a list made by tools/golden/tokens.py whose "tokenizer" is name; fails with
+ * the first that differs. Returns how many there were. */
 size_t check_cases(const struct emb_tokenizer *tokenizer, const char *path, const char *name);
 
 /* Runs every line {"text", "ids"} of a JSON lines file. Returns how many there were. */

@@ -17,7 +17,7 @@ static struct emb_tokenizer *open_data(const char *name)
 
 static void reference_cases(void **state)
 {
-    static const char *const names[] = {"uncased", "cased", "accents", "raw", "added"};
+    static const char *const names[] = {"uncased", "cased", "accents", "raw", "added", "spaces"};
     (void)state;
     char *cases = data_path("cases.json");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -73,8 +73,9 @@ static void invalid_utf8(void **state)
     static const struct {
         const char *bytes;
         size_t size, offset;
-    } bad[] = {{"\xFF", 1, 0},         {"abc\x80", 4, 3},          {"a\xC3", 2, 1},        {"\xC0\x80", 2, 0},
-               {"ab\xED\xA0\x80", 5, 2}, {"\xF4\x90\x80\x80", 4, 0}, {"\xE2\x82", 2, 0}, {"12345678\xE2\x28\xA1", 11, 8}};
+    } bad[] = {
+        {"\xFF", 1, 0},           {"abc\x80", 4, 3},          {"a\xC3", 2, 1},    {"\xC0\x80", 2, 0},
+        {"ab\xED\xA0\x80", 5, 2}, {"\xF4\x90\x80\x80", 4, 0}, {"\xE2\x82", 2, 0}, {"12345678\xE2\x28\xA1", 11, 8}};
     (void)state;
     struct emb_tokenizer *t = open_data("uncased.json");
     struct emb_tokens out = {0};
@@ -136,9 +137,23 @@ static size_t encode_megabyte(const struct emb_tokenizer *t, const char *unit)
 
 static void huge_texts(void **state)
 {
-    static const char *const units[] = {" ", "\xE4\xB8\xAD", "\xC3\xA9 ", "<r> ", "<r>", " <l>", "<x><", "[CLS", "\xE3\x80\x82",
-                                        "\xE0\xA3\x94\xF0\x9E\xA5\x8A", "\xCC\x81", "\x01", "[", "_\t", "\xF0\x9F\xA6\x99"};
-    static const char *const files[] = {"uncased.json", "raw.json", "added.json"};
+    static const char *const units[] = {" ",
+                                        "\xE4\xB8\xAD",
+                                        "\xC3\xA9 ",
+                                        "<r> ",
+                                        "<r>",
+                                        " <l>",
+                                        "<x><",
+                                        "[CLS",
+                                        "\xE3\x80\x82",
+                                        "\xE0\xA3\x94\xF0\x9E\xA5\x8A",
+                                        "\xCC\x81",
+                                        "\x01",
+                                        "[",
+                                        "\t",
+                                        "_\t",
+                                        "\xF0\x9F\xA6\x99"};
+    static const char *const files[] = {"uncased.json", "raw.json", "added.json", "spaces.json"};
     (void)state;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         struct emb_tokenizer *t = open_data(files[f]);
@@ -153,7 +168,8 @@ static void huge_texts(void **state)
     emb_tokenizer_free(t);
 }
 
-/* A word far longer than what is normalised at once, between others, and words across every border of such stretches. */
+/* A word far longer than what is normalised at once, between others, and words across every border
+ * of such stretches. */
 static void stretches(void **state)
 {
     enum { SIZE = 6000 };
@@ -216,8 +232,8 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference_cases), cmocka_unit_test(vocabulary), cmocka_unit_test(frames),
-        cmocka_unit_test(invalid_utf8),    cmocka_unit_test(odd_texts),  cmocka_unit_test(huge_texts),
+        cmocka_unit_test(reference_cases), cmocka_unit_test(vocabulary),    cmocka_unit_test(frames),
+        cmocka_unit_test(invalid_utf8),    cmocka_unit_test(odd_texts),     cmocka_unit_test(huge_texts),
         cmocka_unit_test(stretches),       cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Real vocabularies against the reference's ids: the default model's, and the texts and GGUF files of the shared data. What is
- * not there is skipped; without any of it the whole test is. */
+/* Real vocabularies against the reference's ids: the default model's, and the texts and GGUF files
+ * of the shared data. What is not there is skipped; without any of it the whole test is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +53,8 @@ static void model_corpus(void **state)
 
 static void gguf_corpus(void **state)
 {
-    static const char *const files[] = {"data/gguf/all-MiniLM-L6-v2.Q8_0.gguf", "data/gguf/all-MiniLM-L6-v2.Q4_K_M.gguf"};
+    static const char *const files[] = {"data/gguf/all-MiniLM-L6-v2.Q8_0.gguf",
+                                        "data/gguf/all-MiniLM-L6-v2.Q4_K_M.gguf"};
     (void)state;
     char *corpus = shared_path(CORPUS), *cases = data_path("minilm.json");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

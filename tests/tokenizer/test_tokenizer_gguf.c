@@ -119,10 +119,10 @@ static struct emb_tokenizer *load_good(const struct vocab *v)
     return t;
 }
 
-static const char *const marked[] = {"[PAD]",   MARK "a", "ing", "[UNK]",  "[CLS]", "[SEP]", "[unused0]", MARK "run",
-                                     MARK "\xC3\xA9", "n",      "<x>", MARK "[", MARK "]",  "[MASK]"};
-static const char *const prefixed[] = {"[PAD]", "a",   "##ing", "[UNK]", "[CLS]", "[SEP]", "[unused0]", "run",
-                                       "\xC3\xA9", "##n", "<x>",   "[",     "]",     "[MASK]"};
+static const char *const marked[] = {"[PAD]",    MARK "a",        "ing", "[UNK]", "[CLS]",  "[SEP]",  "[unused0]",
+                                     MARK "run", MARK "\xC3\xA9", "n",   "<x>",   MARK "[", MARK "]", "[MASK]"};
+static const char *const prefixed[] = {"[PAD]", "a",        "##ing", "[UNK]", "[CLS]", "[SEP]", "[unused0]",
+                                       "run",   "\xC3\xA9", "##n",   "<x>",   "[",     "]",     "[MASK]"};
 static const int32_t types[] = {3, 1, 1, 3, 3, 3, 1, 1, 1, 1, 4, 1, 1, 3};
 enum { COUNT = sizeof types / sizeof *types };
 
@@ -152,21 +152,30 @@ static void both_spellings(void **state)
     static const char *const *const spellings[] = {marked, prefixed};
     (void)state;
     for (int i = 0; i < 2; i++) {
-        expect_the_same(&(struct vocab){.model = "bert", .tokens = spellings[i], .count = COUNT, .types = types,
-                                        .types_count = COUNT});
-        expect_the_same(&(struct vocab){.model = "bert", .tokens = spellings[i], .count = COUNT, .types = types,
+        expect_the_same(&(struct vocab){
+            .model = "bert", .tokens = spellings[i], .count = COUNT, .types = types, .types_count = COUNT});
+        expect_the_same(&(struct vocab){
+            .model = "bert",
+            .tokens = spellings[i],
+            .count = COUNT,
+            .types = types,
+            .types_count = COUNT,
+            .ids = {{"cls_token_id", 4}, {"bos_token_id", 1}, {"seperator_token_id", 5}, {"unknown_token_id", 3}}});
+        expect_the_same(&(struct vocab){.model = "bert",
+                                        .tokens = spellings[i],
+                                        .count = COUNT,
+                                        .types = types,
                                         .types_count = COUNT,
-                                        .ids = {{"cls_token_id", 4}, {"bos_token_id", 1}, {"seperator_token_id", 5},
-                                                {"unknown_token_id", 3}}});
-        expect_the_same(&(struct vocab){.model = "bert", .tokens = spellings[i], .count = COUNT, .types = types,
-                                        .types_count = COUNT, .ids = {{"bos_token_id", 4}, {"eos_token_id", 5}}});
+                                        .ids = {{"bos_token_id", 4}, {"eos_token_id", 5}}});
     }
 }
 
 static void settings(void **state)
 {
     (void)state;
-    struct vocab v = {.model = "bert", .tokens = prefixed, .count = COUNT,
+    struct vocab v = {.model = "bert",
+                      .tokens = prefixed,
+                      .count = COUNT,
                       .flags = {{"normalizer.lowercase", false}, {"add_bos_token", false}}};
     struct emb_tokenizer *t = load_good(&v);
     EXPECT(t, "run Run \xC3\xA9 e\xCC\x81 [MASK]", 7, 3, 8, 3, 13, 5);
@@ -192,14 +201,17 @@ static void broken(void **state)
         {{.model = "gpt2", .tokens = prefixed, .count = COUNT}, EMBELLAMA_E_UNSUPPORTED, "\"gpt2\""},
         {{.model = "bert"}, EMBELLAMA_E_FORMAT, "no tokenizer.ggml.tokens"},
         {{.model = "bert", .tokens = prefixed}, EMBELLAMA_E_FORMAT, "no tokenizer.ggml.tokens"},
-        {{.model = "bert", .tokens = prefixed, .count = COUNT, .types = types, .types_count = COUNT - 1}, EMBELLAMA_E_FORMAT,
+        {{.model = "bert", .tokens = prefixed, .count = COUNT, .types = types, .types_count = COUNT - 1},
+         EMBELLAMA_E_FORMAT,
          "token types"},
         {{.model = "bert", .tokens = bad_utf8, .count = 3}, EMBELLAMA_E_FORMAT, "token 2 "},
         {{.model = "bert", .tokens = no_unknown, .count = 2}, EMBELLAMA_E_FORMAT, "no unknown token"},
         {{.model = "bert", .tokens = no_sep, .count = 2}, EMBELLAMA_E_FORMAT, "no [SEP] token"},
-        {{.model = "bert", .tokens = prefixed, .count = COUNT, .ids = {{"cls_token_id", COUNT}}}, EMBELLAMA_E_FORMAT,
+        {{.model = "bert", .tokens = prefixed, .count = COUNT, .ids = {{"cls_token_id", COUNT}}},
+         EMBELLAMA_E_FORMAT,
          "cls_token_id is 14"},
-        {{.model = "bert", .tokens = prefixed, .count = COUNT, .ids = {{"eos_token_id", UINT32_MAX}}}, EMBELLAMA_E_FORMAT,
+        {{.model = "bert", .tokens = prefixed, .count = COUNT, .ids = {{"eos_token_id", UINT32_MAX}}},
+         EMBELLAMA_E_FORMAT,
          "eos_token_id"},
     };
     (void)state;
@@ -238,7 +250,9 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_spellings), cmocka_unit_test(settings), cmocka_unit_test(broken),
+        cmocka_unit_test(both_spellings),
+        cmocka_unit_test(settings),
+        cmocka_unit_test(broken),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

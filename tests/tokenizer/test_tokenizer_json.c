@@ -1,5 +1,5 @@
-/* tokenizer.json files that are broken, hostile, or ask for what we do not do: each a clear error; and odd ones that the reference
- * takes. */
+/* tokenizer.json files that are broken, hostile, or ask for what we do not do: each a clear error;
+ * and odd ones that the reference takes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,8 +31,9 @@
     "{\"id\":" id ",\"content\":\"" content "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"              \
     "\"normalized\":" normalized ",\"special\":false}"
 #define FILE_OF(added, normalizer, pre, post, model)                                                                   \
-    "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[" added "],\"normalizer\":" normalizer \
-    ",\"pre_tokenizer\":" pre ",\"post_processor\":" post ",\"decoder\":null,\"model\":" model "}"
+    "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[" added                               \
+    "],\"normalizer\":" normalizer ",\"pre_tokenizer\":" pre ",\"post_processor\":" post                               \
+    ",\"decoder\":null,\"model\":" model "}"
 
 static int load(struct emb_tokenizer **t, const char *json, size_t size, embellama_error *error)
 {
@@ -97,7 +98,8 @@ static void malformed(void **state)
         {WITH_VOCAB("{\"[UNK]\":0,\"a\":\"1\"}"), EMBELLAMA_E_FORMAT, "no integer"},
         {WITH_NORMALIZER("{\"clean_text\":true}"), EMBELLAMA_E_FORMAT, "normalizer has no \"type\""},
         {WITH_NORMALIZER("{\"type\":\"BertNormalizer\"}"), EMBELLAMA_E_FORMAT, "clean_text"},
-        {WITH_NORMALIZER("{\"type\":\"BertNormalizer\",\"clean_text\":1,\"handle_chinese_chars\":true,\"lowercase\":true}"),
+        {WITH_NORMALIZER(
+             "{\"type\":\"BertNormalizer\",\"clean_text\":1,\"handle_chinese_chars\":true,\"lowercase\":true}"),
          EMBELLAMA_E_FORMAT, "clean_text"},
         {WITH_NORMALIZER("{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
                          "\"strip_accents\":0,\"lowercase\":true}"),
@@ -164,8 +166,9 @@ static void too_large(void **state)
     assert_non_null(strstr(error.message, "256 bytes"));
 
     emb_buf_clear(&json);
-    emb_buf_puts(&json, "{\"pre_tokenizer\":" PRE ",\"model\":" MODEL ",\"post_processor\":"
-                        "{\"type\":\"TemplateProcessing\",\"special_tokens\":{\"[CLS]\":{\"ids\":[4,4,4,4]}},\"single\":[");
+    emb_buf_puts(&json,
+                 "{\"pre_tokenizer\":" PRE ",\"model\":" MODEL ",\"post_processor\":"
+                 "{\"type\":\"TemplateProcessing\",\"special_tokens\":{\"[CLS]\":{\"ids\":[4,4,4,4]}},\"single\":[");
     for (int i = 0; i < 20; i++) {
         emb_buf_puts(&json, TOKEN("[CLS]") ",");
     }
@@ -223,14 +226,16 @@ static void odd_vocabularies(void **state)
 static void odd_added_tokens(void **state)
 {
     (void)state;
-    struct emb_tokenizer *t = load_good(FILE_OF(ADDED_AS("100", "xyz", "true") "," ADDED_AS("50", "bb", "true") ","
-                                                ADDED_AS("2", "b", "true") "," ADDED_AS("3", "NEW", "false") ","
-                                                ADDED_AS("9", "", "false"), NORMALIZER, PRE, "null", MODEL));
+    struct emb_tokenizer *t =
+        load_good(FILE_OF(ADDED_AS("100", "xyz", "true") "," ADDED_AS("50", "bb", "true") "," ADDED_AS(
+                              "2", "b", "true") "," ADDED_AS("3", "NEW", "false") "," ADDED_AS("9", "", "false"),
+                          NORMALIZER, PRE, "null", MODEL));
     EXPECT(t, "xyz bb b NEW new XYZ", 6, 7, 2, 8, 0, 6);
     assert_int_equal(emb_tokenizer_vocab_size(t), 9);
     assert_string_equal(emb_tokenizer_token(t, 8), "NEW");
     emb_tokenizer_free(t);
-    t = load_good(FILE_OF(ADDED_AS("6", "Foo", "true") "," ADDED_AS("6", "Foo", "false"), NORMALIZER, PRE, "null", MODEL));
+    t = load_good(
+        FILE_OF(ADDED_AS("6", "Foo", "true") "," ADDED_AS("6", "Foo", "false"), NORMALIZER, PRE, "null", MODEL));
     EXPECT(t, "foo FOO Foo", 0, 0, 6);
     emb_tokenizer_free(t);
 }

@@ -1,5 +1,5 @@
-/* The normaliser and the cutting into words over all code points, in every combination of options, against digests of what the
- * reference makes of them (tools/golden/unicode.py). */
+/* The normaliser and the cutting into words over all code points, in every combination of options,
+ * against digests of what the reference makes of them (tools/golden/unicode.py). */
 #include <string.h>
 
 #include "support.h"
@@ -67,7 +67,9 @@ static uint32_t block_digest(const char *text, size_t size)
     uint32_t crc = 0;
     assert_non_null(out);
     for (unsigned options = 0; options < 16; options++) {
-        struct emb_normalizer n = {.clean_text = options & 8, .chinese_chars = options & 4, .strip_accents = options & 2,
+        struct emb_normalizer n = {.clean_text = options & 8,
+                                   .chinese_chars = options & 4,
+                                   .strip_accents = options & 2,
                                    .lowercase = options & 1};
         emb_normalizer_init(&n);
         size_t length = emb_normalize(&n, text, size, out);
@@ -109,7 +111,9 @@ static void growth(void **state)
 {
     (void)state;
     for (unsigned options = 0; options < 16; options++) {
-        struct emb_normalizer n = {.clean_text = options & 8, .chinese_chars = options & 4, .strip_accents = options & 2,
+        struct emb_normalizer n = {.clean_text = options & 8,
+                                   .chinese_chars = options & 4,
+                                   .strip_accents = options & 2,
                                    .lowercase = options & 1};
         emb_normalizer_init(&n);
         for (uint32_t c = 0; c < 0x110000; c++) {

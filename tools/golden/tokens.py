@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Token ids from the reference, the `tokenizers` library (0.23.3).
 
-    tokens.py write [--model DIR]     writes tests/tokenizer/data: small tokenizers, and texts with their ids; with --model also
-                                      texts with the ids of all-MiniLM-L6-v2's own tokenizer
+    tokens.py write [--model DIR]     writes tests/tokenizer/data: small tokenizers, and texts with their ids; with --model
+                                      also texts with the ids of all-MiniLM-L6-v2's own tokenizer
     tokens.py check PROGRAM DIR...    compares `PROGRAM tokenize --model DIR` with the reference on random texts
 
 Both are deterministic.
@@ -79,6 +79,12 @@ TOKENIZERS = {
         added("<l>", lstrip=True), added("<r>", rstrip=True), added("<b>", lstrip=True, rstrip=True),
         added("é", single_word=True, normalized=True, lstrip=True), added("hello"), added(" "),
         added("run", normalized=True, special=True),
+    ]),
+    # White space is itself a token of the normalised text: what the others take along shows in the ids.
+    "spaces": tokenizer(extra=[
+        added(" ", normalized=True), added("<l>", lstrip=True), added("<r>", rstrip=True),
+        added("<b>", lstrip=True, rstrip=True), added("hello", normalized=True, lstrip=True),
+        added("world", normalized=True, rstrip=True, single_word=True), added("\t", rstrip=True),
     ]),
 }
 

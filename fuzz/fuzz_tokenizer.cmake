@@ -1,0 +1,1 @@
+emb_fuzz(tokenizer emb_tokenizer)
