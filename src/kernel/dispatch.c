@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define MAX_TIERS 4
+#define MAX_TIERS 5
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct emb_kernels tables[MAX_TIERS];

@@ -4,8 +4,8 @@
  * in rising order (dispatch.c). A table is const once made. Nothing here allocates, locks or starts threads.
  *
  * The same bits, always: an output element depends only on its own row of the input, its own column of the weights and
- * the tier. Each is one accumulator chain over rising k, whatever the number of rows, the tile, the tail or the range of
- * columns asked for; attention's key blocks start at 0 and have a fixed width. No kernel may read outside its operands,
+ * the tier. Each is one accumulator chain over rising k (int8: an exact sum), whatever the number of rows, the tile, the
+ * tail or the range of columns asked for; attention's key blocks start at 0 and have a fixed width. No kernel may read outside its operands,
  * packed weights (padded by pack) excepted. */
 #ifndef EMB_KERNEL_H
 #define EMB_KERNEL_H
@@ -27,8 +27,9 @@ enum emb_act {
 
 /* out[m, n0..n1) = act(a[m, k] * W^T[k, n0..n1) + bias) + residual */
 struct emb_gemm_job {
-    const void *a; /* [m, k] in the gemm's activation type, rows lda elements apart */
+    const void *a; /* [m, k] in the gemm's activation type (a_size bytes), rows lda elements apart */
     size_t lda;
+    const float *a_scales; /* [m], int8: what encode wrote; others ignore it */
     size_t m;
     const void *w; /* packed weights of all n columns, as pack wrote them; 64-byte aligned */
     size_t n, k;
@@ -48,8 +49,14 @@ struct emb_gemm {
     bool native;      /* the CPU multiplies this type itself; false where it is only emulated */
     size_t nr;        /* columns of a packed panel */
     size_t mr;        /* rows of the largest tile: a good row count is a multiple of it */
+    size_t a_size;    /* bytes of an element of a: 4 for f32, 2 for bf16, 1 or 2 for int8 (the tier's own form) */
 
-    /* Bytes of n x k weights once packed (a multiple of 64), or 0 on overflow. */
+    /* Turns f32 rows x [rows, k], dense, into the activation type, a [rows, k], dense. int8: rotates, quantises and
+     * writes each row's scale to scales [rows] (int8.h has the scheme); others ignore scales, which may be NULL. The
+     * result of a row depends on the row alone. NULL for f32: x itself is a. */
+    void (*encode)(const float *x, size_t rows, size_t k, void *a, float *scales);
+
+    /* Bytes of n x k weights once packed (a multiple of 64), or 0 on overflow (int8: or k > 65536). */
     size_t (*packed_size)(size_t n, size_t k);
 
     /* Packs rows r0..r1 of W (output columns; w is the f32 [r1 - r0, k] matrix of just these rows, dense) into dst,
@@ -63,8 +70,10 @@ struct emb_gemm {
 /* Attention of one head of one text, for queries q0..q1:
  * out[i] = sum_j softmax_j(scale * q[i].k[j]) v[j], over keys j in [0, n). */
 struct emb_attention_job {
-    const float *q, *k, *v; /* each [n, head_dim], rows ld elements apart, from key/query 0 of this text and head */
+    const void *q, *k, *v; /* each [n, head_dim], rows ld elements apart, from key/query 0 of this text and head:
+                              f32, or bf16 where in_bf16 */
     size_t ld;
+    bool in_bf16; /* tiers with bf16 products then round softmax's weights to bf16; the others compute in f32 */
     size_t n;
     size_t q0, q1;
     size_t head_dim; /* any size >= 1; multiples of 16 are the fast ones */
@@ -76,9 +85,11 @@ struct emb_attention_job {
 };
 
 struct emb_kernels {
-    const char *tier; /* "ref", "avx2", "avx512", "avx512bf16" */
+    const char *tier; /* "ref", "avx2", "avx512", "avx512vnni", "avx512bf16" */
     struct emb_gemm gemm_f32;  /* a, w: f32; accumulates in f32 */
     struct emb_gemm gemm_bf16; /* a, w: bf16; exact products, accumulates in f32 */
+    struct emb_gemm gemm_i8;   /* a, w: int8 by int8.h, a scale a row and a column; accumulates in int32. A row of a or w
+                                * with a value that is not finite makes NaN of its row or column of the output. */
 
     size_t (*attention_scratch)(size_t n, size_t head_dim);
     void (*attention)(const struct emb_attention_job *job);

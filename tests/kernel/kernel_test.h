@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static const char *const all_tiers[] = {"ref", "avx2", "avx512", "avx512bf16"};
+static const char *const all_tiers[] = {"ref", "avx2", "avx512", "avx512vnni", "avx512bf16"};
 
 /* Runs test once a tier; says which tiers this CPU lacks. */
 static inline void for_each_tier(void (*test)(const struct emb_kernels *t))

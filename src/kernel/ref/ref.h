@@ -6,8 +6,12 @@
 
 extern const struct emb_gemm emb_gemm_f32_ref;
 extern const struct emb_gemm emb_gemm_bf16_ref;
+extern const struct emb_gemm emb_gemm_i8_ref;
 
 float emb_act_ref(enum emb_act act, float x);
+
+/* The end of one row of the job's output, columns c0 .. c0 + columns: bias, activation, residual, store. */
+void emb_finish_row_ref(const struct emb_gemm_job *job, size_t row, size_t c0, size_t columns, const float *acc);
 
 size_t emb_attention_scratch_ref(size_t n, size_t head_dim);
 void emb_attention_ref(const struct emb_attention_job *job);

@@ -1,6 +1,6 @@
 /* Matrix products in portable C: the definition of what every tier computes.
  *
- * Packed form of both types: panels of NR columns, each [k][NR], the last one padded with zero
+ * Packed form: panels of NR columns, each [k][NR], the last one padded with zero
  * columns. An element is the sum of its products in rising k, each product and each sum rounded to
  * f32 (bf16 products are exact). */
 #include "kernel/ref/ref.h"
@@ -72,10 +72,8 @@ static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n,
     }
 }
 
-/* The end of one row of one panel: bias, activation, residual, store. */
-static void finish_row(const struct emb_gemm_job *job, size_t row, size_t c0, const float acc[NR])
+void emb_finish_row_ref(const struct emb_gemm_job *job, size_t row, size_t c0, size_t columns, const float *acc)
 {
-    size_t columns = job->n1 - c0 < NR ? job->n1 - c0 : NR;
     for (size_t c = 0; c < columns; c++) {
         size_t col = c0 + c;
         float x = emb_act_ref(job->act, job->bias ? acc[c] + job->bias[col] : acc[c]);
@@ -88,6 +86,12 @@ static void finish_row(const struct emb_gemm_job *job, size_t row, size_t c0, co
             ((float *)job->out)[row * job->ldo + col] = x;
         }
     }
+}
+
+static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
+{
+    (void)scales;
+    emb_f32_to_bf16_ref(x, rows * k, a);
 }
 
 static void gemm_f32(const struct emb_gemm_job *job)
@@ -103,7 +107,7 @@ static void gemm_f32(const struct emb_gemm_job *job)
                     acc[c] += x * panel[p * NR + c];
                 }
             }
-            finish_row(job, row, c0, acc);
+            emb_finish_row_ref(job, row, c0, job->n1 - c0 < NR ? job->n1 - c0 : NR, acc);
         }
     }
 }
@@ -121,7 +125,7 @@ static void gemm_bf16(const struct emb_gemm_job *job)
                     acc[c] += x * emb_bf16_to_f32(panel[p * NR + c]);
                 }
             }
-            finish_row(job, row, c0, acc);
+            emb_finish_row_ref(job, row, c0, job->n1 - c0 < NR ? job->n1 - c0 : NR, acc);
         }
     }
 }
@@ -131,6 +135,7 @@ const struct emb_gemm emb_gemm_f32_ref = {
     .native = true,
     .nr = NR,
     .mr = 1,
+    .a_size = sizeof(float),
     .packed_size = packed_size_f32,
     .pack = pack_f32,
     .run = gemm_f32,
@@ -141,6 +146,8 @@ const struct emb_gemm emb_gemm_bf16_ref = {
     .native = false,
     .nr = NR,
     .mr = 1,
+    .a_size = sizeof(emb_bf16),
+    .encode = encode_bf16,
     .packed_size = packed_size_bf16,
     .pack = pack_bf16,
     .run = gemm_bf16,

@@ -1,12 +1,13 @@
-/* Attention for AVX2 and FMA, f32.
+/* Attention for AVX2 and FMA in f32; bf16 operands are widened as they are packed.
  *
  * Built as avx512_attention.c is: keys packed transposed in blocks of 64, here as four panels of 16; tiles of up to 6
  * queries; softmax kept online; sums over rising keys in blocks that start at 0.
  *
- * Scratch: keys [blocks][4][head_dim][16], values [n][dim16], one tile's running output [6][dim16]; dim16 is head_dim
- * rounded up to 16. */
+ * Scratch: keys [blocks][4][head_dim][16], values [n][dim16], one tile's running output [6][dim16], its widened queries
+ * [6][dim16]; dim16 is head_dim rounded up to 16. */
 #include "kernel/x86/avx2_tier.h"
 
+#include "kernel/bf16.h"
 #include "kernel/x86/avx2_math.h"
 
 #include <math.h>
@@ -26,6 +27,7 @@ struct tile {
     __m256 keep[MR];                          /* what the block's new maximum leaves of earlier sums */
     float *out;                               /* [MR][dim16] */
     size_t dim16;
+    size_t ldq; /* of the queries */
 };
 
 static size_t round16(size_t x)
@@ -40,19 +42,38 @@ size_t emb_attention_scratch_avx2(size_t n, size_t head_dim)
         return 0;
     }
     keys = (n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    if (__builtin_mul_overflow(2 * keys + MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
+    if (__builtin_mul_overflow(2 * keys + 2 * MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
         return 0;
     }
     return floats * sizeof(float);
 }
 
-static void pack(const struct emb_attention_job *job, float *keys, float *values, size_t dim16)
+TILE_INLINE float load(const void *x, bool bf16, size_t at)
+{
+    return bf16 ? emb_bf16_to_f32(((const emb_bf16 *)x)[at]) : ((const float *)x)[at];
+}
+
+/* Row i of x as f32, zeros after it up to a multiple of 16. */
+TILE_INLINE void copy_row(const struct emb_attention_job *job, const void *x, bool bf16, size_t i, float *to)
+{
+    size_t d = 0, at = i * job->ld;
+    for (; bf16 && d + LANES <= job->head_dim; d += LANES) {
+        __m128i h = _mm_loadu_si128((const __m128i *)((const emb_bf16 *)x + at + d));
+        _mm256_store_ps(to + d, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+    }
+    for (; d < job->head_dim; d++) {
+        to[d] = load(x, bf16, at + d);
+    }
+    memset(to + d, 0, (round16(d) - d) * sizeof(float));
+}
+
+TILE_INLINE void pack(const struct emb_attention_job *job, bool bf16, float *keys, float *values, size_t dim16)
 {
     for (size_t j = 0; j < job->n; j += PANEL) {
         size_t count = job->n - j < PANEL ? job->n - j : PANEL;
         for (size_t d = 0; d < job->head_dim; d++, keys += PANEL) {
             for (size_t i = 0; i < count; i++) {
-                keys[i] = job->k[(j + i) * job->ld + d];
+                keys[i] = load(job->k, bf16, (j + i) * job->ld + d);
             }
             for (size_t i = count; i < PANEL; i++) {
                 keys[i] = 0.0f;
@@ -60,8 +81,7 @@ static void pack(const struct emb_attention_job *job, float *keys, float *values
         }
     }
     for (size_t j = 0; j < job->n; j++) {
-        memcpy(values + j * dim16, job->v + j * job->ld, job->head_dim * sizeof(float));
-        memset(values + j * dim16 + job->head_dim, 0, (dim16 - job->head_dim) * sizeof(float));
+        copy_row(job, job->v, bf16, j, values + j * dim16);
     }
 }
 
@@ -150,7 +170,7 @@ TILE_INLINE void block_rows(struct tile *t, const struct emb_attention_job *job,
                             const float *values, size_t count, size_t rows)
 {
     for (size_t j = 0; j < count; j += PANEL) {
-        scores(&t->weight[0][j], q, job->ld, block + j * job->head_dim, job->head_dim, job->scale, rows);
+        scores(&t->weight[0][j], q, t->ldq, block + j * job->head_dim, job->head_dim, job->scale, rows);
     }
     for (size_t r = 0; r < rows; r++) {
         softmax_row(t, r, count);
@@ -203,19 +223,29 @@ void emb_attention_avx2(const struct emb_attention_job *job)
     float *keys = job->scratch;
     float *values = keys + padded * t.dim16;
     t.out = values + padded * t.dim16;
-    pack(job, keys, values, t.dim16);
+    float *widened = t.out + MR * t.dim16;
+    t.ldq = job->in_bf16 ? t.dim16 : job->ld;
+    if (job->in_bf16) {
+        pack(job, true, keys, values, t.dim16);
+    } else {
+        pack(job, false, keys, values, t.dim16);
+    }
 
     for (size_t row = job->q0; row < job->q1;) {
         size_t left = job->q1 - row;
         size_t rows = left >= 2 * MR ? MR : left > MR ? (left + 1) / 2 : left;
+        const float *q = job->in_bf16 ? widened : (const float *)job->q + row * job->ld;
         for (size_t r = 0; r < rows; r++) {
             t.max[r] = _mm256_set1_ps(-INFINITY);
             t.sum[r] = _mm256_setzero_ps();
+            if (job->in_bf16) {
+                copy_row(job, job->q, true, row + r, widened + r * t.dim16);
+            }
         }
         memset(t.out, 0, rows * t.dim16 * sizeof(float));
         for (size_t j = 0; j < job->n; j += KEY_BLOCK) {
             size_t count = job->n - j < KEY_BLOCK ? job->n - j : KEY_BLOCK;
-            blocks[rows - 1](&t, job, job->q + row * job->ld, keys + j * job->head_dim, values + j * t.dim16, count);
+            blocks[rows - 1](&t, job, q, keys + j * job->head_dim, values + j * t.dim16, count);
         }
         store_rows(job, &t, row, rows);
         row += rows;

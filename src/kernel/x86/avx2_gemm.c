@@ -182,6 +182,12 @@ static size_t size_bf16(size_t n, size_t k)
     return emb_panel_size(n, k, NR, sizeof(emb_bf16), 2);
 }
 
+static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
+{
+    (void)scales;
+    emb_f32_to_bf16_avx2(x, rows * k, a);
+}
+
 static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
 {
     (void)n;
@@ -211,6 +217,7 @@ const struct emb_gemm emb_gemm_f32_avx2 = {
     .native = true,
     .nr = NR,
     .mr = MR,
+    .a_size = sizeof(float),
     .packed_size = size_f32,
     .pack = pack_f32,
     .run = run_f32,
@@ -221,6 +228,8 @@ const struct emb_gemm emb_gemm_bf16_avx2 = {
     .native = false,
     .nr = NR,
     .mr = MR,
+    .a_size = sizeof(emb_bf16),
+    .encode = encode_bf16,
     .packed_size = size_bf16,
     .pack = pack_bf16,
     .run = run_bf16,

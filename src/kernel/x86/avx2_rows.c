@@ -70,7 +70,7 @@ static void layernorm(const float *x, size_t rows, size_t dim, const float *gamm
     }
 }
 
-static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
+void emb_f32_to_bf16_avx2(const float *x, size_t n, emb_bf16 *y)
 {
     for (size_t i = 0; i < n; i += LANES) {
         size_t count = n - i < LANES ? n - i : LANES;
@@ -101,6 +101,6 @@ void emb_kernels_init_avx2(struct emb_kernels *t)
     t->attention_scratch = emb_attention_scratch_avx2;
     t->attention = emb_attention_avx2;
     t->layernorm = layernorm;
-    t->f32_to_bf16 = f32_to_bf16;
+    t->f32_to_bf16 = emb_f32_to_bf16_avx2;
     t->dot = dot;
 }

@@ -1,11 +1,11 @@
-/* Attention for AVX-512, f32.
+/* Attention for AVX-512 in f32; bf16 operands are widened as they are packed.
  *
  * Keys are packed transposed in blocks of 64, values dense; then tiles of up to 6 queries pass over the blocks: scores
  * as a matrix product held in registers, softmax kept online, and a second product with the values. Every query's sums
  * run over rising keys in blocks that start at 0, so a query's result does not depend on the tile or the call it is in.
  *
- * Scratch: keys [blocks][head_dim][64], values [n][dim16], one tile's running output [6][dim16]; dim16 is head_dim
- * rounded up to 16. */
+ * Scratch: keys [blocks][head_dim][64], values [n][dim16], one tile's running output [6][dim16], its widened queries
+ * [6][dim16]; dim16 is head_dim rounded up to 16. */
 #include "kernel/x86/avx512_tier.h"
 
 #include "kernel/x86/avx512_math.h"
@@ -26,6 +26,7 @@ struct tile {
     __m512 keep[MR];                          /* what the block's new maximum leaves of earlier sums */
     float *out;                               /* [MR][dim16] */
     size_t dim16;
+    size_t ldq; /* of the queries */
 };
 
 static size_t round16(size_t x)
@@ -40,7 +41,7 @@ size_t emb_attention_scratch_avx512(size_t n, size_t head_dim)
         return 0;
     }
     keys = (n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    if (__builtin_mul_overflow(2 * keys + MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
+    if (__builtin_mul_overflow(2 * keys + 2 * MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
         return 0;
     }
     return floats * sizeof(float);
@@ -69,15 +70,34 @@ TILE_INLINE void transpose(__m512 r[16])
     }
 }
 
+/* Up to 16 elements from the at-th of x on, as f32. */
+TILE_INLINE __m512 load(const void *x, bool bf16, size_t at, __mmask16 mask)
+{
+    if (!bf16) {
+        return _mm512_maskz_loadu_ps(mask, (const float *)x + at);
+    }
+    __m256i h = _mm256_maskz_loadu_epi16(mask, (const emb_bf16 *)x + at);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* Row i of x as f32, zeros after it up to a multiple of 16. */
+TILE_INLINE void copy_row(const struct emb_attention_job *job, const void *x, bool bf16, size_t i, float *to)
+{
+    for (size_t d = 0; d < job->head_dim; d += LANES) {
+        __mmask16 mask = job->head_dim - d < LANES ? emb512_mask(job->head_dim - d) : 0xffff;
+        _mm512_store_ps(to + d, load(x, bf16, i * job->ld + d, mask));
+    }
+}
+
 /* Keys j..j+16 (those below n; the rest as zero) into lanes of their block. */
-static void pack_keys(const struct emb_attention_job *job, size_t j, float *block)
+TILE_INLINE void pack_keys(const struct emb_attention_job *job, bool bf16, size_t j, float *block)
 {
     for (size_t d = 0; d < job->head_dim; d += LANES) {
         size_t dims = job->head_dim - d < LANES ? job->head_dim - d : LANES;
         __mmask16 mask = emb512_mask(dims);
         __m512 r[16];
         for (size_t i = 0; i < 16; i++) {
-            r[i] = j + i < job->n ? _mm512_maskz_loadu_ps(mask, job->k + (j + i) * job->ld + d) : _mm512_setzero_ps();
+            r[i] = j + i < job->n ? load(job->k, bf16, (j + i) * job->ld + d, mask) : _mm512_setzero_ps();
         }
         transpose(r);
         for (size_t i = 0; i < dims; i++) {
@@ -86,16 +106,13 @@ static void pack_keys(const struct emb_attention_job *job, size_t j, float *bloc
     }
 }
 
-static void pack(const struct emb_attention_job *job, float *keys, float *values, size_t dim16)
+TILE_INLINE void pack(const struct emb_attention_job *job, bool bf16, float *keys, float *values, size_t dim16)
 {
     for (size_t j = 0; j < job->n; j += LANES) {
-        pack_keys(job, j, keys + j / KEY_BLOCK * KEY_BLOCK * job->head_dim + j % KEY_BLOCK);
+        pack_keys(job, bf16, j, keys + j / KEY_BLOCK * KEY_BLOCK * job->head_dim + j % KEY_BLOCK);
     }
     for (size_t j = 0; j < job->n; j++) {
-        for (size_t d = 0; d < job->head_dim; d += LANES) {
-            __mmask16 mask = job->head_dim - d < LANES ? emb512_mask(job->head_dim - d) : 0xffff;
-            _mm512_store_ps(values + j * dim16 + d, _mm512_maskz_loadu_ps(mask, job->v + j * job->ld + d));
-        }
+        copy_row(job, job->v, bf16, j, values + j * dim16);
     }
 }
 
@@ -204,7 +221,7 @@ TILE_INLINE void mix(struct tile *t, const float *values, size_t count, size_t c
 TILE_INLINE void weights(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
                          size_t count, size_t rows, size_t vectors)
 {
-    scores(t, q, job->ld, block, job->head_dim, job->scale, count, rows, vectors);
+    scores(t, q, t->ldq, block, job->head_dim, job->scale, count, rows, vectors);
     exponentials(t, rows, vectors);
 }
 
@@ -275,19 +292,29 @@ void emb_attention_avx512(const struct emb_attention_job *job)
     float *keys = job->scratch;
     float *values = keys + padded * t.dim16;
     t.out = values + padded * t.dim16;
-    pack(job, keys, values, t.dim16);
+    float *widened = t.out + MR * t.dim16;
+    t.ldq = job->in_bf16 ? t.dim16 : job->ld;
+    if (job->in_bf16) {
+        pack(job, true, keys, values, t.dim16);
+    } else {
+        pack(job, false, keys, values, t.dim16);
+    }
 
     for (size_t row = job->q0; row < job->q1;) {
         size_t left = job->q1 - row;
         size_t rows = left >= 2 * MR ? MR : left > MR ? (left + 1) / 2 : left;
+        const float *q = job->in_bf16 ? widened : (const float *)job->q + row * job->ld;
         for (size_t r = 0; r < rows; r++) {
             t.max[r] = _mm512_set1_ps(-INFINITY);
             t.sum[r] = _mm512_setzero_ps();
+            if (job->in_bf16) {
+                copy_row(job, job->q, true, row + r, widened + r * t.dim16);
+            }
         }
         memset(t.out, 0, rows * t.dim16 * sizeof(float));
         for (size_t j = 0; j < job->n; j += KEY_BLOCK) {
             size_t count = job->n - j < KEY_BLOCK ? job->n - j : KEY_BLOCK;
-            blocks[rows - 1](&t, job, job->q + row * job->ld, keys + j * job->head_dim, values + j * t.dim16, count);
+            blocks[rows - 1](&t, job, q, keys + j * job->head_dim, values + j * t.dim16, count);
         }
         store_rows(job, &t, row, rows);
         row += rows;

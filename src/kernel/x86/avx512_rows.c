@@ -86,7 +86,7 @@ static void layernorm(const float *x, size_t rows, size_t dim, const float *gamm
     }
 }
 
-static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
+void emb_f32_to_bf16_avx512(const float *x, size_t n, emb_bf16 *y)
 {
     for (size_t i = 0; i < n; i += LANES) {
         __mmask16 mask = tail_mask(n - i);
@@ -117,6 +117,6 @@ void emb_kernels_init_avx512(struct emb_kernels *t)
     t->attention_scratch = emb_attention_scratch_avx512;
     t->attention = emb_attention_avx512;
     t->layernorm = layernorm;
-    t->f32_to_bf16 = f32_to_bf16;
+    t->f32_to_bf16 = emb_f32_to_bf16_avx512;
     t->dot = dot;
 }

@@ -119,10 +119,17 @@ static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
     }
 }
 
+static void encode(const float *x, size_t rows, size_t k, void *a, float *scales)
+{
+    (void)scales;
+    f32_to_bf16(x, rows * k, a);
+}
+
 void emb_kernels_init_avx512bf16(struct emb_kernels *t)
 {
     t->gemm_bf16.name = "bf16_avx512bf16";
     t->gemm_bf16.native = true;
+    t->gemm_bf16.encode = encode;
     t->gemm_bf16.run = run;
     t->f32_to_bf16 = f32_to_bf16;
 }
