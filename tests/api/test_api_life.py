@@ -49,13 +49,13 @@ def test_names_and_options(start):
 def test_graceful_stop_under_load(start, number):
     """What the server holds is answered, right; what comes later is refused or finds nobody; the exit code is 0."""
     server = start()
-    want = server.embed("word " * 100 + "7").tobytes()
+    want = server.embed("word " * 30 + "7").tobytes()
 
     def client(i):
         results = []
         for _ in range(1000):
             try:
-                reply = server.post({"model": NAME, "input": ["word " * 100 + "7"] * (1 + i % 3 * 20), "encoding_format": "base64"})
+                reply = server.post({"model": NAME, "input": ["word " * 30 + "7"] * (1 + i % 3 * 20), "encoding_format": "base64"})
             except requests.ConnectionError:
                 return results, "refused"
             if reply.status_code == 503:
@@ -80,10 +80,10 @@ def test_graceful_stop_under_load(start, number):
 def test_request_in_flight_is_answered(start):
     server = start()
     with cf.ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(server.embed, ["word " * 100 + str(i) for i in range(300)])
+        slow = pool.submit(server.embed, ["word " * 60 + str(i) for i in range(200)])
         assert until(lambda: server.health()["queue"]["waiting"] > 0)
         server.terminate()
-        assert len(slow.result()) == 300
+        assert len(slow.result()) == 200
     assert server.wait() == 0
 
 

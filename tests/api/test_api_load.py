@@ -20,7 +20,7 @@ def texts(n, seed=1, longest=60):
 
 
 def test_same_bits_in_any_company(server):
-    given = texts(120)
+    given = texts(60, longest=40)
     alone = [server.embed(t)[0] for t in given]
     whole = server.embed(given)
     order = list(range(len(given)))
@@ -34,14 +34,14 @@ def test_same_bits_in_any_company(server):
 
 
 def test_same_bits_with_other_workers(server, start):
-    given = texts(60, seed=5)
+    given = texts(40, seed=5)
     want = server.embed(given)
     for flags in (("--workers", "2", "--threads", "1"), ("--workers", "1", "--threads", "2"), ("--workers", "1", "--threads", "1")):
         assert start(*flags).embed(given).tobytes() == want.tobytes()
 
 
 def test_forty_clients_good_and_bad(server):
-    given = texts(200, seed=2)
+    given = texts(200, seed=2, longest=20)
     want = server.embed(given)
     name = NAME.encode()
     bad = [b'{"model":"%s","input":["ok",null]}' % name, b'{"input":', b'{"model":"%s","input":[1,99999999]}' % name,
@@ -68,7 +68,7 @@ def test_forty_clients_good_and_bad(server):
 
 
 def test_small_request_beside_a_huge_one(server):
-    huge = ["word " * 100 + str(i) for i in range(400)]
+    huge = ["word " * 60 + str(i) for i in range(400)]
     with cf.ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.embed, huge)
         assert until(lambda: server.health()["queue"]["waiting"] > 100)
@@ -80,7 +80,7 @@ def test_small_request_beside_a_huge_one(server):
 
 def test_full_queue(start):
     server = start("--queue-size", "50")
-    many = ["word " * 100] * 300
+    many = ["word " * 60] * 300
     with cf.ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.embed, many)
         assert until(lambda: server.health()["queue"]["waiting"] > 50)
