@@ -144,7 +144,7 @@ static const char *normalize_wide(const struct emb_normalizer *n, const char *s,
             end_run(&w);
         }
         if (padded || space) {
-            *w.at++ = ' ';
+            put(&w, ' ');
         }
         if (space) {
             continue;
@@ -155,7 +155,7 @@ static const char *normalize_wide(const struct emb_normalizer *n, const char *s,
             put_lower(&w, c, record);
         }
         if (padded) {
-            *w.at++ = ' ';
+            put(&w, ' ');
         }
     }
     if (w.run) {

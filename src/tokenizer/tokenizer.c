@@ -246,6 +246,12 @@ static bool encode_normalized(const struct emb_tokenizer *t, const char *text, s
     return ok;
 }
 
+/* White space whatever the normaliser does. */
+static bool is_break(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 /* How much of text[0..size) to normalise at once: about STRETCH bytes up to and with a space, which
  * ends words and runs of marks alike. */
 static size_t stretch(const char *text, size_t size)
@@ -254,13 +260,13 @@ static size_t stretch(const char *text, size_t size)
     if (size <= STRETCH) {
         return size;
     }
-    while (n > 0 && !memchr(" \t\n\r", text[n - 1], 4)) {
+    while (n > 0 && !is_break(text[n - 1])) {
         n--;
     }
     if (n > 0) {
         return n;
     }
-    for (n = STRETCH; n < size && !memchr(" \t\n\r", text[n], 4);) {
+    for (n = STRETCH; n < size && !is_break(text[n]);) {
         n++;
     }
     return n;
@@ -323,11 +329,12 @@ int emb_tokenizer_encode(const struct emb_tokenizer *t, embellama_text text, con
         return status;
     }
     const struct emb_template *template = pair ? &t->pair : &t->single;
+    const embellama_text second = pair ? *pair : (embellama_text){NULL, 0};
     for (size_t i = 0; i < template->count; i++) {
         struct emb_piece piece = template->pieces[i];
         size_t start = out->count;
         bool ok = piece.kind == EMB_PIECE_TOKEN ? push(out, piece.id)
-                                                : encode_text(t, piece.kind == EMB_PIECE_FIRST ? text : *pair, out);
+                                                : encode_text(t, piece.kind == EMB_PIECE_FIRST ? text : second, out);
         if (!ok) {
             out->count = 0;
             return emb_fail_nomem(error);

@@ -190,7 +190,7 @@ static void make_templates(struct emb_tokenizer *t, const struct source *src, in
 static int load(struct emb_tokenizer *t, struct source *src, embellama_error *error)
 {
     enum { UNKNOWN, CLS, SEP, PAD, MASK, NAMED };
-    int32_t named[NAMED];
+    int32_t named[NAMED] = {-1, -1, -1, -1, -1};
     int status = read_source(src, error);
     if (status != 0) {
         return status;

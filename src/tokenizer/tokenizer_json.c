@@ -357,8 +357,11 @@ static bool read_pair(struct emb_json_value part, const char *key, int32_t *out)
     if (!emb_json_get(part, key, &pair) || emb_json_size(pair) != 2) {
         return false;
     }
-    struct emb_json_iter it = emb_json_iterate(pair);
-    if (!emb_json_next(&it) || !emb_json_next(&it) || !emb_json_int(it.value, &id) || !fits(id)) {
+    for (struct emb_json_iter it = emb_json_iterate(pair); emb_json_next(&it);) {
+        id = -1; /* the last element counts */
+        (void)emb_json_int(it.value, &id);
+    }
+    if (!fits(id)) {
         return false;
     }
     *out = (int32_t)id;
@@ -389,7 +392,7 @@ static int load_post_processor(struct emb_tokenizer *t, struct emb_json_value ro
         return 0;
     }
     if (emb_json_get_string(part, "type", &type, &size) && strcmp(type, "BertProcessing") == 0) {
-        int32_t cls, sep;
+        int32_t cls = 0, sep = 0;
         status = check_part(part, "post_processor", "BertProcessing", bert_members, error);
         if (status == 0 && (!read_pair(part, "cls", &cls) || !read_pair(part, "sep", &sep))) {
             status = MALFORMED(error, "BertProcessing lacks a proper \"cls\" or \"sep\"");

@@ -47,7 +47,7 @@ char *shared_path(const char *name)
 
 struct emb_tokenizer *open_json(const char *path)
 {
-    struct emb_tokenizer *t;
+    struct emb_tokenizer *t = NULL;
     embellama_error error;
     if (emb_tokenizer_from_json(&t, path, &error) != 0) {
         fail_msg("%s: %s", path, error.message);
@@ -57,7 +57,7 @@ struct emb_tokenizer *open_json(const char *path)
 
 struct emb_tokenizer *open_gguf(const char *path)
 {
-    struct emb_tokenizer *t;
+    struct emb_tokenizer *t = NULL;
     struct emb_gguf *gguf;
     embellama_error error;
     if (emb_gguf_open(&gguf, path, &error) != 0 || emb_tokenizer_from_gguf(&t, gguf, &error) != 0) {

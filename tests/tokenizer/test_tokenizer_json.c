@@ -119,6 +119,8 @@ static void malformed(void **state)
         {WITH_POST("{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",5]}"), EMBELLAMA_E_FORMAT, "\"cls\""},
         {WITH_POST("{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",5],\"cls\":[\"[CLS]\",\"4\"]}"), EMBELLAMA_E_FORMAT,
          "\"cls\""},
+        {WITH_POST("{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",5],\"cls\":[4,\"[CLS]\"]}"), EMBELLAMA_E_FORMAT,
+         "\"cls\""},
         {WITH_POST("{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",5],\"cls\":[\"[CLS]\",99]}"), EMBELLAMA_E_FORMAT,
          "special token 99"},
     };

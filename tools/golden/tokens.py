@@ -160,7 +160,8 @@ def check(program, models):
         with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
             f.writelines(json.dumps({"text": s}) + "\n" for s in some)
             f.flush()
-            out = subprocess.run([program, "tokenize", "--model", model, "--input", f.name, "--input-format", "jsonl"],
+            out = subprocess.run([program, "tokenize", "--model", model, "--input", f.name, "--input-format", "jsonl",
+                                  "--field", "text"],
                                  check=True, capture_output=True, text=True).stdout.splitlines()
         if len(out) != len(some):
             raise SystemExit(f"{model}: {len(some)} texts but {len(out)} lines")
