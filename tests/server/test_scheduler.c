@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -97,11 +98,16 @@ static void open_gate(struct engine *e, int permits)
 
 static void wait_entered(struct engine *e, int entered)
 {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 20;
+    int rc = 0;
     pthread_mutex_lock(&e->lock);
-    while (e->entered < entered) {
-        pthread_cond_wait(&e->moved, &e->lock);
+    while (e->entered < entered && rc == 0) {
+        rc = pthread_cond_timedwait(&e->moved, &e->lock, &end);
     }
     pthread_mutex_unlock(&e->lock);
+    assert_int_equal(rc, 0);
 }
 
 struct fixture {
