@@ -47,29 +47,6 @@ size_t emb_attention_scratch_avx512(size_t n, size_t head_dim)
     return floats * sizeof(float);
 }
 
-/* Transposes 16 x 16: lane j of r[i] becomes lane i of r[j]. */
-TILE_INLINE void transpose(__m512 r[16])
-{
-    __m512 t[16];
-    for (size_t i = 0; i < 16; i += 4) {
-        __m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
-        __m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
-        t[i] = _mm512_shuffle_ps(a, c, 0x44);
-        t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
-        t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
-        t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        __m512 a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
-        __m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
-        __m512 d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
-        r[i] = _mm512_shuffle_f32x4(a, c, 0x88);
-        r[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
-        r[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
-        r[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
-    }
-}
-
 /* Up to 16 elements from the at-th of x on, as f32. */
 TILE_INLINE __m512 load(const void *x, bool bf16, size_t at, __mmask16 mask)
 {
@@ -99,7 +76,7 @@ TILE_INLINE void pack_keys(const struct emb_attention_job *job, bool bf16, size_
         for (size_t i = 0; i < 16; i++) {
             r[i] = j + i < job->n ? load(job->k, bf16, (j + i) * job->ld + d, mask) : _mm512_setzero_ps();
         }
-        transpose(r);
+        emb512_transpose(r);
         for (size_t i = 0; i < dims; i++) {
             _mm512_store_ps(block + (d + i) * KEY_BLOCK, r[i]);
         }

@@ -1,4 +1,4 @@
-/* Functions of vectors for the AVX-512 files: exp2, the activations, bf16 rounding, reductions.
+/* Functions of vectors for the AVX-512 files: exp2, the activations, bf16 rounding, reductions, transposition.
  *
  * Include only from files compiled for AVX-512 F, BW, DQ and VL. All of it is static and inline. */
 #ifndef EMB_KERNEL_AVX512_MATH_H
@@ -113,6 +113,29 @@ static inline float emb512_sum(__m512 x)
     x = _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
     x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
     return _mm512_cvtss_f32(x);
+}
+
+/* Transposes 16 x 16: lane j of r[i] becomes lane i of r[j]. */
+static inline __attribute__((always_inline)) void emb512_transpose(__m512 r[16])
+{
+    __m512 t[16];
+    for (size_t i = 0; i < 16; i += 4) {
+        __m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
+        __m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
+        t[i] = _mm512_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        __m512 a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+        __m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+        __m512 d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+        r[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+        r[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+        r[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
 }
 
 #endif

@@ -10,6 +10,9 @@ extern const struct emb_gemm emb_gemm_bf16_avx512; /* packed as avx512bf16 takes
 size_t emb_attention_scratch_avx512(size_t n, size_t head_dim);
 void emb_attention_avx512(const struct emb_attention_job *job);
 
+/* What f32 needs is enough for bf16 too: the scratch is emb_attention_scratch_avx512. */
+void emb_attention_avx512bf16(const struct emb_attention_job *job);
+
 void emb_f32_to_bf16_avx512(const float *x, size_t n, emb_bf16 *y);
 
 #endif
