@@ -67,6 +67,8 @@ static double best_seconds(void (*fn)(void *), void *arg)
 PEAK_LOOP(fma_ymm, "vfmadd231ps", "ymm")
 PEAK_LOOP(fma_zmm, "vfmadd231ps", "zmm")
 PEAK_LOOP(bf16_zmm, "vdpbf16ps", "zmm")
+PEAK_LOOP(i8_zmm, "vpdpbusd", "zmm")
+PEAK_LOOP(i16_ymm, "vpmaddwd", "ymm")
 
 static double peak_of(void (*loop)(void *), double flops_per_op)
 {
@@ -75,21 +77,25 @@ static double peak_of(void (*loop)(void *), double flops_per_op)
 #endif
 
 struct peaks {
-    double f32, bf16; /* GFLOP/s; 0 where not known */
+    double f32, bf16, i8; /* GFLOP/s; 0 where not known */
 };
 
 static struct peaks measure_peaks(const char *tier)
 {
-    struct peaks p = {0, 0};
+    struct peaks p = {0, 0, 0};
 #if defined(__x86_64__)
     struct emb_cpu_features cpu = emb_cpu_features_read();
     bool wide = cpu.avx512 && strncmp(tier, "avx512", 6) == 0;
     if (cpu.avx2) {
         p.f32 = wide ? peak_of(fma_zmm, 32) : peak_of(fma_ymm, 16);
         p.bf16 = p.f32;
+        p.i8 = peak_of(i16_ymm, 32);
     }
     if (cpu.avx512bf16 && strcmp(tier, "avx512bf16") == 0) {
         p.bf16 = peak_of(bf16_zmm, 64);
+    }
+    if (cpu.avx512vnni && (strcmp(tier, "avx512vnni") == 0 || strcmp(tier, "avx512bf16") == 0)) {
+        p.i8 = peak_of(i8_zmm, 128);
     }
 #else
     (void)tier;
@@ -141,52 +147,116 @@ static void call_gemm(void *arg)
 
 struct shape {
     size_t m, k, n;
+    bool bias;
     enum emb_act act;
     bool residual;
     const char *end;
 };
 
+#define PLAIN false, EMB_ACT_NONE, false, "plain"
+#define BIAS true, EMB_ACT_NONE, false, "bias"
+#define GELU true, EMB_ACT_GELU, false, "bias+gelu"
+#define RESIDUAL true, EMB_ACT_NONE, true, "bias+residual"
+
 static const struct shape shapes[] = {
-    {128, 384, 1152, EMB_ACT_NONE, false, "bias"},         {128, 384, 384, EMB_ACT_NONE, true, "bias+residual"},
-    {128, 384, 1536, EMB_ACT_NONE, false, "bias"},         {128, 384, 1536, EMB_ACT_GELU, false, "bias+gelu"},
-    {128, 1536, 384, EMB_ACT_NONE, true, "bias+residual"}, {16, 384, 1536, EMB_ACT_GELU, false, "bias+gelu"},
-    {1, 384, 1536, EMB_ACT_GELU, false, "bias+gelu"},      {512, 1024, 1024, EMB_ACT_NONE, false, "bias"},
+    {16, 384, 1536, PLAIN},   {64, 384, 1536, PLAIN},   {128, 384, 1536, PLAIN},    {512, 384, 1536, PLAIN},
+    {16, 768, 3072, PLAIN},   {64, 768, 3072, PLAIN},   {128, 768, 3072, PLAIN},    {512, 768, 3072, PLAIN},
+    {128, 384, 1152, BIAS},   {128, 384, 384, RESIDUAL}, {128, 384, 1536, BIAS},     {16, 384, 1536, GELU},
+    {128, 384, 1536, GELU},   {128, 1536, 384, RESIDUAL}, {512, 1024, 1024, BIAS},    {1, 384, 1536, PLAIN},
+    {2, 384, 1536, PLAIN},    {4, 384, 1536, PLAIN},    {8, 384, 1536, PLAIN},
 };
 
-static void bench_gemm(const char *tier, const struct emb_kernels *t, const struct emb_gemm *gemm, bool bf16,
-                       double peak)
+/* x as the product takes it; the caller frees a and scales. */
+static void encode(const struct emb_gemm *gemm, const float *x, size_t rows, size_t k, void **a, float **scales)
+{
+    *a = buffer(rows * k * gemm->a_size);
+    *scales = buffer(rows * sizeof(float));
+    if (gemm->encode) {
+        gemm->encode(x, rows, k, *a, *scales);
+    } else {
+        memcpy(*a, x, rows * k * sizeof(*x));
+    }
+}
+
+static void bench_gemm(const char *tier, const struct emb_gemm *gemm, double peak)
 {
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         const struct shape *s = &shapes[i];
-        float *w = random_floats(s->n * s->k), *a = random_floats(s->m * s->k), *bias = random_floats(s->n);
-        float *residual = random_floats(s->m * s->n), *out = buffer(s->m * s->n * sizeof(float));
-        emb_bf16 *a16 = buffer(s->m * s->k * sizeof(emb_bf16));
-        void *packed = buffer(gemm->packed_size(s->n, s->k));
+        float *w = random_floats(s->n * s->k), *x = random_floats(s->m * s->k), *bias = random_floats(s->n);
+        float *residual = random_floats(s->m * s->n), *out = buffer(s->m * s->n * sizeof(float)), *scales;
+        void *packed = buffer(gemm->packed_size(s->n, s->k)), *a;
         gemm->pack(packed, w, 0, s->n, s->n, s->k);
-        t->f32_to_bf16(a, s->m * s->k, a16);
+        encode(gemm, x, s->m, s->k, &a, &scales);
         struct gemm_call call = {gemm,
-                                 {.a = bf16 ? (const void *)a16 : a,
+                                 {.a = a,
                                   .lda = s->k,
+                                  .a_scales = scales,
                                   .m = s->m,
                                   .w = packed,
                                   .n = s->n,
                                   .k = s->k,
                                   .n1 = s->n,
-                                  .bias = bias,
+                                  .bias = s->bias ? bias : NULL,
                                   .act = s->act,
                                   .residual = s->residual ? residual : NULL,
                                   .ldr = s->n,
                                   .out = out,
                                   .ldo = s->n,
-                                  .out_bf16 = bf16 && s->act == EMB_ACT_GELU}};
+                                  .out_bf16 = gemm->a_size == sizeof(emb_bf16) && s->act == EMB_ACT_GELU}};
         double seconds = best_seconds(call_gemm, &call);
         char what[96];
         snprintf(what, sizeof(what), "%s %zux%zux%zu %s", gemm->name, s->m, s->k, s->n, s->end);
         report(tier, what, 2e-9 * (double)(s->m * s->k * s->n) / seconds, peak);
-        void *all[] = {w, a, bias, residual, out, a16, packed};
+        void *all[] = {w, x, bias, residual, out, a, scales, packed};
         for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++) {
             emb_free(all[j]);
         }
+    }
+}
+
+struct convert_call {
+    const struct emb_gemm *gemm;
+    const float *x;
+    size_t rows, k;
+    void *a;
+    float *scales;
+};
+
+static void call_encode(void *arg)
+{
+    const struct convert_call *c = arg;
+    c->gemm->encode(c->x, c->rows, c->k, c->a, c->scales);
+}
+
+static void call_pack(void *arg)
+{
+    const struct convert_call *c = arg;
+    c->gemm->pack(c->a, c->x, 0, c->rows, c->rows, c->k);
+}
+
+/* What turns activations and weights into the product's types. */
+static void bench_convert(const char *tier, const struct emb_gemm *gemm)
+{
+    static const size_t depths[] = {384, 1536};
+    for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
+        struct convert_call c = {.gemm = gemm, .rows = 128, .k = depths[i]};
+        float *x = random_floats(c.rows * c.k);
+        double elements = (double)(c.rows * c.k);
+        char what[96];
+        c.x = x;
+        c.scales = buffer(c.rows * sizeof(float));
+        c.a = buffer(gemm->packed_size(c.rows, c.k));
+        snprintf(what, sizeof(what), "%s pack %zux%zu", gemm->name, c.rows, c.k);
+        printf("%-11s %-44s %8.3f ns an element\n", tier, what, best_seconds(call_pack, &c) / elements * 1e9);
+        if (gemm->encode) {
+            emb_free(c.a);
+            c.a = buffer(c.rows * c.k * gemm->a_size);
+            snprintf(what, sizeof(what), "%s encode %zux%zu", gemm->name, c.rows, c.k);
+            printf("%-11s %-44s %8.3f ns an element\n", tier, what, best_seconds(call_encode, &c) / elements * 1e9);
+        }
+        emb_free(x);
+        emb_free(c.scales);
+        emb_free(c.a);
     }
 }
 
@@ -286,10 +356,15 @@ static void bench_tier(const char *tier)
     const struct emb_kernels *t = emb_kernels_get(tier);
     struct peaks peak = measure_peaks(tier);
     if (peak.f32 > 0) {
-        printf("%-11s %-44s %8.1f f32, %.1f bf16\n", tier, "peak of one core, GFLOP/s", peak.f32, peak.bf16);
+        printf("%-11s %-44s %8.1f f32, %.1f bf16, %.1f int8\n", tier, "peak of one core, GFLOP/s", peak.f32,
+               peak.bf16, peak.i8);
     }
-    bench_gemm(tier, t, &t->gemm_f32, false, peak.f32);
-    bench_gemm(tier, t, &t->gemm_bf16, true, peak.bf16);
+    const struct emb_gemm *gemms[] = {&t->gemm_f32, &t->gemm_bf16, &t->gemm_i8};
+    const double gemm_peaks[] = {peak.f32, peak.bf16, peak.i8};
+    for (size_t i = 0; i < 3; i++) {
+        bench_gemm(tier, gemms[i], gemm_peaks[i]);
+        bench_convert(tier, gemms[i]);
+    }
     static const size_t lengths[] = {16, 128, 512, 2048};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         bench_attention(tier, t, lengths[i], 32, peak.f32);

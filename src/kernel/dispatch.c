@@ -37,6 +37,9 @@ static void build_tables(void)
     if (cpu.avx512) {
         add_tier("avx512", emb_kernels_init_avx512);
     }
+    if (cpu.avx512vnni) {
+        add_tier("avx512vnni", emb_kernels_init_avx512vnni);
+    }
     if (cpu.avx512bf16) {
         add_tier("avx512bf16", emb_kernels_init_avx512bf16);
     }

@@ -11,6 +11,7 @@ void emb_kernels_init_ref(struct emb_kernels *t);
 /* Each overwrites what it does better than the tier below; call only where the CPU has the tier. */
 void emb_kernels_init_avx2(struct emb_kernels *t);
 void emb_kernels_init_avx512(struct emb_kernels *t);
+void emb_kernels_init_avx512vnni(struct emb_kernels *t);
 void emb_kernels_init_avx512bf16(struct emb_kernels *t);
 
 #endif

@@ -109,7 +109,7 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
 }
 
 #define TILE(type, rows, vectors)                                                                                      \
-    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, float *tile)         \
+    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)          \
     {                                                                                                                  \
         tile_##type(a, lda, panel, k, tile, rows, vectors);                                                            \
     }
@@ -134,22 +134,21 @@ TILES(bf16, 6)
 static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
 static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
 
-TILE_INLINE void finish_with(const struct emb_gemm_job *job, enum emb_act act, const float *tile, size_t row,
-                             size_t rows, size_t column, size_t columns)
+TILE_INLINE void finish_with(const struct emb_gemm_job *job, enum emb_act act, const struct emb_panel_tile *t)
 {
-    for (size_t c = 0; c < columns; c += LANES) {
-        size_t col = column + c;
-        size_t count = columns - c < LANES ? columns - c : LANES;
+    for (size_t c = 0; c < t->columns; c += LANES) {
+        size_t col = t->column + c;
+        size_t count = t->columns - c < LANES ? t->columns - c : LANES;
         __m256i mask = emb256_mask(count);
         __m256 bias = job->bias ? _mm256_maskload_ps(job->bias + col, mask) : _mm256_set1_ps(-0.0f);
-        for (size_t r = 0; r < rows; r++) {
-            __m256 x = _mm256_add_ps(_mm256_load_ps(tile + r * NR + c), bias);
+        for (size_t r = 0; r < t->rows; r++) {
+            __m256 x = _mm256_add_ps(_mm256_load_ps((const float *)t->values + r * NR + c), bias);
             x = emb256_act(act, x);
             if (job->residual) {
-                const float *from = job->residual + (row + r) * job->ldr + col;
+                const float *from = job->residual + (t->row + r) * job->ldr + col;
                 x = _mm256_add_ps(x, _mm256_maskload_ps(from, mask));
             }
-            size_t at = (row + r) * job->ldo + col;
+            size_t at = (t->row + r) * job->ldo + col;
             if (job->out_bf16) {
                 emb256_store_bf16((emb_bf16 *)job->out + at, count, x);
             } else {
@@ -160,26 +159,47 @@ TILE_INLINE void finish_with(const struct emb_gemm_job *job, enum emb_act act, c
 }
 
 /* An emb_panel_finish_fn. Adding -0 changes no value, so that no bias needs no other path. */
-static void finish_tile(const struct emb_gemm_job *job, const float *tile, size_t row, size_t rows, size_t column,
-                        size_t columns)
+static void finish_tile(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
 {
     switch (job->act) {
-    case EMB_ACT_GELU: finish_with(job, EMB_ACT_GELU, tile, row, rows, column, columns); break;
-    case EMB_ACT_GELU_TANH: finish_with(job, EMB_ACT_GELU_TANH, tile, row, rows, column, columns); break;
-    case EMB_ACT_RELU: finish_with(job, EMB_ACT_RELU, tile, row, rows, column, columns); break;
-    case EMB_ACT_SILU: finish_with(job, EMB_ACT_SILU, tile, row, rows, column, columns); break;
-    case EMB_ACT_NONE: finish_with(job, EMB_ACT_NONE, tile, row, rows, column, columns); break;
+    case EMB_ACT_GELU: finish_with(job, EMB_ACT_GELU, tile); break;
+    case EMB_ACT_GELU_TANH: finish_with(job, EMB_ACT_GELU_TANH, tile); break;
+    case EMB_ACT_RELU: finish_with(job, EMB_ACT_RELU, tile); break;
+    case EMB_ACT_SILU: finish_with(job, EMB_ACT_SILU, tile); break;
+    case EMB_ACT_NONE: finish_with(job, EMB_ACT_NONE, tile); break;
     }
 }
 
+static const struct emb_panel_kernel kernel_f32 = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(float),
+    .element = sizeof(float),
+    .k_step = 1,
+    .tiles = tiles_f32,
+    .finish = finish_tile,
+};
+
+static const struct emb_panel_kernel kernel_bf16 = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(emb_bf16),
+    .element = sizeof(emb_bf16),
+    .k_step = 2,
+    .tiles = tiles_bf16,
+    .finish = finish_tile,
+};
+
 static size_t size_f32(size_t n, size_t k)
 {
-    return emb_panel_size(n, k, NR, sizeof(float), 1);
+    return emb_panel_size(n, k, &kernel_f32);
 }
 
 static size_t size_bf16(size_t n, size_t k)
 {
-    return emb_panel_size(n, k, NR, sizeof(emb_bf16), 2);
+    return emb_panel_size(n, k, &kernel_bf16);
 }
 
 static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
@@ -202,14 +222,12 @@ static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n,
 
 static void run_f32(const struct emb_gemm_job *job)
 {
-    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(float), 1, tiles_f32, finish_tile};
-    emb_panel_run(job, &kernel);
+    emb_panel_run(job, &kernel_f32);
 }
 
 static void run_bf16(const struct emb_gemm_job *job)
 {
-    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(emb_bf16), 2, tiles_bf16, finish_tile};
-    emb_panel_run(job, &kernel);
+    emb_panel_run(job, &kernel_bf16);
 }
 
 const struct emb_gemm emb_gemm_f32_avx2 = {

@@ -112,7 +112,7 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
 }
 
 #define TILE(type, rows, vectors)                                                                                      \
-    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, float *tile)         \
+    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)          \
     {                                                                                                                  \
         tile_##type(a, lda, panel, k, tile, rows, vectors);                                                            \
     }
@@ -130,14 +130,41 @@ TILES(bf16)
 static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
 static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
 
+static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
+{
+    finish_any(job, tile, false);
+}
+
+static const struct emb_panel_kernel kernel_f32 = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(float),
+    .element = sizeof(float),
+    .k_step = 1,
+    .tiles = tiles_f32,
+    .finish = finish,
+};
+
+static const struct emb_panel_kernel kernel_bf16 = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(emb_bf16),
+    .element = sizeof(emb_bf16),
+    .k_step = 2,
+    .tiles = tiles_bf16,
+    .finish = finish,
+};
+
 static size_t size_f32(size_t n, size_t k)
 {
-    return emb_panel_size(n, k, NR, sizeof(float), 1);
+    return emb_panel_size(n, k, &kernel_f32);
 }
 
 static size_t size_bf16(size_t n, size_t k)
 {
-    return emb_panel_size(n, k, NR, sizeof(emb_bf16), 2);
+    return emb_panel_size(n, k, &kernel_bf16);
 }
 
 static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
@@ -160,14 +187,12 @@ static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n,
 
 static void run_f32(const struct emb_gemm_job *job)
 {
-    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(float), 1, tiles_f32, finish_tile};
-    emb_panel_run(job, &kernel);
+    emb_panel_run(job, &kernel_f32);
 }
 
 static void run_bf16(const struct emb_gemm_job *job)
 {
-    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(emb_bf16), 2, tiles_bf16, finish_tile};
-    emb_panel_run(job, &kernel);
+    emb_panel_run(job, &kernel_bf16);
 }
 
 const struct emb_gemm emb_gemm_f32_avx512 = {

@@ -88,7 +88,7 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
 }
 
 #define TILE(rows, vectors)                                                                                            \
-    static void bf16_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, float *tile)           \
+    static void bf16_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)            \
     {                                                                                                                  \
         tile_bf16(a, lda, panel, k, tile, rows, vectors);                                                              \
     }
@@ -105,9 +105,24 @@ TILE_ROW(6)
 static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
                                            NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
 
+static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
+{
+    finish_any(job, tile, false);
+}
+
+static const struct emb_panel_kernel kernel = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(emb_bf16),
+    .element = sizeof(emb_bf16),
+    .k_step = 2,
+    .tiles = tiles,
+    .finish = finish,
+};
+
 static void run(const struct emb_gemm_job *job)
 {
-    static const struct emb_panel_kernel kernel = {NR, MR, LANES, sizeof(emb_bf16), 2, tiles, finish_tile};
     emb_panel_run(job, &kernel);
 }
 

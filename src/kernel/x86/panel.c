@@ -2,6 +2,7 @@
 #include "kernel/x86/panel.h"
 
 #include "kernel/bf16.h"
+#include "kernel/int8.h"
 
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 /* Elements of k that pack takes at a time: even. */
 #define PACK_CHUNK 16
+#define PACK_MAX_NR 64
 
 /* Rows for the next tile: full tiles, but the last two share what is left evenly, as a thin tile is slow. */
 static size_t tile_rows(size_t left, size_t mr)
@@ -20,27 +22,37 @@ static size_t tile_rows(size_t left, size_t mr)
     return left < 2 * mr ? (left + 1) / 2 : mr;
 }
 
+static size_t panel_elements(size_t k, const struct emb_panel_kernel *kernel)
+{
+    return (k + kernel->k_step - 1) / kernel->k_step * kernel->k_step * kernel->nr * kernel->element;
+}
+
 static void run_panel(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel, size_t row, size_t row_end,
                       size_t column)
 {
-    _Alignas(64) float tile[EMB_PANEL_MAX_TILE];
-    size_t k_padded = (job->k + kernel->k_step - 1) / kernel->k_step * kernel->k_step;
-    const char *panel = (const char *)job->w + column * k_padded * kernel->element;
-    size_t columns = job->n1 - column < kernel->nr ? job->n1 - column : kernel->nr;
-    size_t vectors = (columns + kernel->lanes - 1) / kernel->lanes;
+    _Alignas(64) float values[EMB_PANEL_MAX_TILE];
+    size_t bytes = panel_elements(job->k, kernel);
+    const char *panel = (const char *)job->w + column / kernel->nr * (bytes + kernel->end);
+    struct emb_panel_tile tile = {
+        .values = values,
+        .scales = (const float *)(const void *)(panel + bytes + kernel->end / 2),
+        .row = row,
+        .column = column,
+        .columns = job->n1 - column < kernel->nr ? job->n1 - column : kernel->nr,
+    };
+    size_t vectors = (tile.columns + kernel->lanes - 1) / kernel->lanes;
     size_t max_vectors = kernel->nr / kernel->lanes;
-    while (row < row_end) {
-        size_t rows = tile_rows(row_end - row, kernel->mr);
-        const char *a = (const char *)job->a + row * job->lda * kernel->element;
-        kernel->tiles[(rows - 1) * max_vectors + vectors - 1](a, job->lda, panel, job->k, tile);
-        kernel->finish(job, tile, row, rows, column, columns);
-        row += rows;
+    for (; tile.row < row_end; tile.row += tile.rows) {
+        tile.rows = tile_rows(row_end - tile.row, kernel->mr);
+        const char *a = (const char *)job->a + tile.row * job->lda * kernel->a_size;
+        kernel->tiles[(tile.rows - 1) * max_vectors + vectors - 1](a, job->lda, panel, job->k, values);
+        kernel->finish(job, &tile);
     }
 }
 
 void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel)
 {
-    size_t block = A_BLOCK_BYTES / (job->k * kernel->element + 1) / kernel->mr * kernel->mr;
+    size_t block = A_BLOCK_BYTES / (job->k * kernel->a_size + 1) / kernel->mr * kernel->mr;
     if (block < kernel->mr) {
         block = kernel->mr;
     }
@@ -52,15 +64,16 @@ void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel
     }
 }
 
-size_t emb_panel_size(size_t n, size_t k, size_t nr, size_t element, size_t k_step)
+size_t emb_panel_size(size_t n, size_t k, const struct emb_panel_kernel *kernel)
 {
     size_t columns, depth, bytes;
-    if (__builtin_add_overflow(n, nr - 1, &columns) || __builtin_add_overflow(k, k_step - 1, &depth)) {
+    if (__builtin_add_overflow(n, kernel->nr - 1, &columns) || __builtin_add_overflow(k, kernel->k_step - 1, &depth) ||
+        __builtin_mul_overflow(depth, kernel->nr * kernel->element, &bytes)) {
         return 0;
     }
-    columns -= columns % nr;
-    depth -= depth % k_step;
-    if (__builtin_mul_overflow(columns, depth, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)) {
+    bytes = panel_elements(k, kernel);
+    if (__builtin_add_overflow(bytes, kernel->end, &bytes) ||
+        __builtin_mul_overflow(bytes, columns / kernel->nr, &bytes)) {
         return 0;
     }
     return bytes;
@@ -116,5 +129,60 @@ void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, si
     for (size_t c0 = r0; c0 < r1; c0 += nr) {
         size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
         pack_panel_bf16(dst + c0 * (k + k % 2), w + (c0 - r0) * k, columns, k, nr);
+    }
+}
+
+/* Quantises elements p0 .. p0 + count of the panel's columns; sums gets what they add up to. */
+static void pack_chunk_i8(int8_t *panel, const float *src, size_t columns, size_t k, size_t p0,
+                          const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows,
+                          const struct emb_i8_scale *scales, int32_t *sums)
+{
+    size_t step = kernel->k_step, block = emb_i8_block(k);
+    size_t count = k - p0 < EMB_I8_BLOCK ? k - p0 : EMB_I8_BLOCK;
+    for (size_t c = 0; c < columns; c++) {
+        int8_t q[EMB_I8_BLOCK] = {0};
+        if (scales[c].inverse > 0.0f) {
+            rows->quantise(src + c * k + p0, count, block, scales[c].inverse, q);
+        }
+        for (size_t i = 0; i < EMB_I8_BLOCK; i++) {
+            sums[c] += q[i];
+        }
+        for (size_t i = 0; i < count; i += step) {
+            memcpy(panel + (p0 + i) * kernel->nr + c * step, q + i, step);
+        }
+    }
+}
+
+static void pack_panel_i8(int8_t *panel, const float *src, size_t columns, size_t k,
+                          const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows)
+{
+    struct emb_i8_scale scales[PACK_MAX_NR];
+    int32_t starts[PACK_MAX_NR] = {0};
+    float ends[PACK_MAX_NR] = {0};
+    size_t block = emb_i8_block(k), bytes = panel_elements(k, kernel);
+    for (size_t c = 0; c < columns; c++) {
+        scales[c] = emb_i8_scale_of(rows->max_bits(src + c * k, k, block));
+        ends[c] = scales[c].scale / (float)block;
+    }
+    if (columns < kernel->nr) {
+        memset(panel, 0, bytes);
+    }
+    for (size_t p = 0; p < k; p += EMB_I8_BLOCK) {
+        pack_chunk_i8(panel, src, columns, k, p, kernel, rows, scales, starts);
+    }
+    for (size_t c = 0; c < columns; c++) {
+        starts[c] *= -rows->offset;
+    }
+    memcpy(panel + bytes, starts, kernel->nr * sizeof(*starts));
+    memcpy(panel + bytes + kernel->nr * sizeof(*starts), ends, kernel->nr * sizeof(*ends));
+}
+
+void emb_panel_pack_i8(int8_t *dst, const float *w, size_t r0, size_t r1, size_t k,
+                       const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows)
+{
+    size_t bytes = panel_elements(k, kernel) + kernel->end;
+    for (size_t c0 = r0; c0 < r1; c0 += kernel->nr) {
+        size_t columns = r1 - c0 < kernel->nr ? r1 - c0 : kernel->nr;
+        pack_panel_i8(dst + c0 / kernel->nr * bytes, w + (c0 - r0) * k, columns, k, kernel, rows);
     }
 }

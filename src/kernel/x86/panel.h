@@ -4,8 +4,9 @@
  * tile (bias, activation, residual, store).
  *
  * Packed f32: panels of nr columns, each [k][nr]. Packed bf16: panels of [ceil(k / 2)][nr][2], so that a 32-bit lane
- * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Columns from
- * n on and the odd last element are zero. */
+ * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Packed int8:
+ * panels of [ceil(k / step)][nr][step] signed bytes, step the bytes of a column that the tile takes at once, then the
+ * end emb_panel_pack_i8 tells of. Columns from n on and elements from k on are zero. */
 #ifndef EMB_KERNEL_PANEL_H
 #define EMB_KERNEL_PANEL_H
 
@@ -14,19 +15,26 @@
 #define EMB_PANEL_MAX_TILE (6 * 64)
 
 /* tile[mr, nr] = a[mr, k] * panel, for the mr and the count of column vectors the function was made for. tile is
- * 64-byte aligned; only the columns of those vectors are written. lda is in elements. */
-typedef void emb_panel_tile_fn(const void *a, size_t lda, const void *panel, size_t k, float *tile);
+ * 64-byte aligned, of f32, or int32 for int8; only the columns of those vectors are written. lda is in elements. */
+typedef void emb_panel_tile_fn(const void *a, size_t lda, const void *panel, size_t k, void *tile);
 
-/* Ends a tile of rows x columns (stride nr) that belongs at (row, column) of the job's output. */
-typedef void emb_panel_finish_fn(const struct emb_gemm_job *job, const float *tile, size_t row, size_t rows,
-                                 size_t column, size_t columns);
+/* A tile of rows x columns (stride nr) that belongs at (row, column) of the job's output. */
+struct emb_panel_tile {
+    const void *values;
+    const float *scales; /* of the columns, int8 only */
+    size_t row, rows, column, columns;
+};
+
+/* Ends a tile: scales, bias, activation, residual, store. */
+typedef void emb_panel_finish_fn(const struct emb_gemm_job *job, const struct emb_panel_tile *tile);
 
 struct emb_panel_kernel {
     size_t nr;
     size_t mr;
     size_t lanes;                    /* columns of one vector */
-    size_t element;                  /* bytes of one element of a and w */
+    size_t a_size, element;          /* bytes of one element of a and of w */
     size_t k_step;                   /* k is padded to a multiple of this in w: 1, or 2 for pairs */
+    size_t end;                      /* bytes after the elements of a panel: 0, or 8 nr for int8 */
     emb_panel_tile_fn *const *tiles; /* [mr][nr / lanes]: entry (rows - 1) * (nr / lanes) + vectors - 1 */
     emb_panel_finish_fn *finish;
 };
@@ -34,9 +42,21 @@ struct emb_panel_kernel {
 void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel);
 
 /* Bytes of the packed form, or 0 on overflow. nr * element * k_step is a multiple of 64, so this is too. */
-size_t emb_panel_size(size_t n, size_t k, size_t nr, size_t element, size_t k_step);
+size_t emb_panel_size(size_t n, size_t k, const struct emb_panel_kernel *kernel);
 
 void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr);
 void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr);
+
+/* How a tier rotates and quantises (part of) a row, as int8.h defines. count is a multiple of block. */
+struct emb_panel_i8_rows {
+    uint32_t (*max_bits)(const float *x, size_t count, size_t block);
+    void (*quantise)(const float *x, size_t count, size_t block, float inverse, int8_t *q);
+    int32_t offset; /* what the tier's activations hold for 0 */
+};
+
+/* The end of a panel is nr int32, the start of each column's sum: minus offset times the sum of its elements; then nr
+ * f32, the columns' scales. */
+void emb_panel_pack_i8(int8_t *dst, const float *w, size_t r0, size_t r1, size_t k,
+                       const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows);
 
 #endif

@@ -1,0 +1,239 @@
+/* The int8 matrix product by vpdpbusd, and the conversion of activations for it.
+ *
+ * Activations are unsigned bytes, q + 128; the sums start from -128 times the columns' sums. The tile is that of
+ * avx512_gemm.c. */
+#include "kernel/x86/avx512vnni_tier.h"
+
+#include "kernel/tiers.h"
+#include "kernel/x86/avx512_int8.h"
+
+#define EMB512_TO_BF16(x) emb512_to_bf16(x)
+#include "kernel/x86/avx512_finish.h"
+
+#define MR 6
+#define NR 64
+#define LANES 16
+#define STEP 4
+#define ROW_BUFFER 4096 /* floats of a rotated row that are kept; a longer row is rotated twice */
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+/* sum += a * b, four bytes a lane. By hand, as gcc 12 spills around the intrinsic. */
+TILE_INLINE __m512i dot4(__m512i sum, __m512i a, __m512i b)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
+
+/* sum += the products of one step: w is at [vectors][16][4]. */
+TILE_INLINE void add_step(__m512i sum[MR][4], const int8_t *w, const int a[MR], size_t rows, size_t vectors)
+{
+    __m512i b[4];
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+        b[v] = _mm512_load_si512(w + v * STEP * LANES);
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+        __m512i x = _mm512_set1_epi32(a[r]);
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            sum[r][v] = dot4(sum[r][v], x, b[v]);
+        }
+    }
+}
+
+TILE_INLINE void tile_i8(const uint8_t *a, size_t lda, const int8_t *w, size_t k, int32_t *tile, size_t rows,
+                         size_t vectors)
+{
+    __m512i sum[MR][4];
+    int quad[MR] = {0};
+    const int8_t *starts = w + (k + STEP - 1) / STEP * STEP * NR;
+#pragma GCC unroll 4
+    for (size_t v = 0; v < vectors; v++) {
+        sum[0][v] = _mm512_load_si512(starts + v * LANES * sizeof(int32_t));
+#pragma GCC unroll 8
+        for (size_t r = 1; r < rows; r++) {
+            sum[r][v] = sum[0][v];
+        }
+    }
+    size_t p = 0;
+    for (; p + STEP <= k; p += STEP) {
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(quad + r, a + r * lda + p, STEP);
+        }
+        add_step(sum, w + p * NR, quad, rows, vectors);
+    }
+    if (p < k) {
+#pragma GCC unroll 8
+        for (size_t r = 0; r < rows; r++) {
+            quad[r] = 0;
+            for (size_t i = 0; i < k - p; i++) {
+                quad[r] |= a[r * lda + p + i] << 8 * i;
+            }
+        }
+        add_step(sum, w + p * NR, quad, rows, vectors);
+    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (size_t v = 0; v < vectors; v++) {
+            _mm512_store_si512(tile + r * NR + v * LANES, sum[r][v]);
+        }
+    }
+}
+
+#define TILE(rows, vectors)                                                                                            \
+    static void i8_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)              \
+    {                                                                                                                  \
+        tile_i8(a, lda, panel, k, tile, rows, vectors);                                                                \
+    }
+#define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) TILE(rows, 4)
+#define NAMES_ROW(rows) i8_##rows##x1, i8_##rows##x2, i8_##rows##x3, i8_##rows##x4
+
+TILE_ROW(1)
+TILE_ROW(2)
+TILE_ROW(3)
+TILE_ROW(4)
+TILE_ROW(5)
+TILE_ROW(6)
+
+static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
+                                           NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
+
+static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
+{
+    finish_any(job, tile, true);
+}
+
+const struct emb_panel_kernel emb_panel_i8_avx512vnni = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(uint8_t),
+    .element = sizeof(int8_t),
+    .k_step = STEP,
+    .end = NR * (sizeof(int32_t) + sizeof(float)),
+    .tiles = tiles,
+    .finish = finish,
+};
+
+static uint32_t max_bits(const float *x, size_t count, size_t block)
+{
+    __m512i max = _mm512_setzero_si512();
+    __m512 y[4];
+    size_t p = 0;
+    if (block == EMB_I8_BLOCK) {
+        for (; p < count; p += EMB_I8_BLOCK) {
+            emb512_rotate(x + p, EMB_I8_BLOCK, EMB_I8_BLOCK, y);
+            max = emb512_max_bits(max, y);
+        }
+    }
+    for (; p < count; p += EMB_I8_BLOCK) {
+        emb512_rotate(x + p, count - p < EMB_I8_BLOCK ? count - p : EMB_I8_BLOCK, block, y);
+        max = emb512_max_bits(max, y);
+    }
+    return (uint32_t)_mm512_reduce_max_epi32(max);
+}
+
+static void quantise(const float *x, size_t count, size_t block, float inverse, int8_t *q)
+{
+    for (size_t p = 0; p < count; p += EMB_I8_BLOCK) {
+        __m512 y[4];
+        size_t n = count - p < EMB_I8_BLOCK ? count - p : EMB_I8_BLOCK;
+        emb512_rotate(x + p, n, block, y);
+        __mmask64 mask = ~0ull >> (EMB_I8_BLOCK - n);
+        _mm512_mask_storeu_epi8(q + p, mask, emb512_quantise(y, _mm512_set1_ps(inverse)));
+    }
+}
+
+static const struct emb_panel_i8_rows row_functions = {max_bits, quantise, EMB_I8_ZERO};
+
+static void flip(uint8_t *a, size_t k)
+{
+    for (size_t p = 0; p < k; p++) {
+        a[p] ^= EMB_I8_ZERO;
+    }
+}
+
+/* A row of whole blocks, rotated once. */
+static float encode_blocks(const float *x, size_t k, uint8_t *a)
+{
+    _Alignas(64) float rotated[ROW_BUFFER];
+    __m512i max = _mm512_setzero_si512();
+    for (size_t p = 0; p < k; p += EMB_I8_BLOCK) {
+        __m512 y[4];
+        emb512_rotate(x + p, EMB_I8_BLOCK, EMB_I8_BLOCK, y);
+        max = emb512_max_bits(max, y);
+        for (size_t v = 0; v < 4; v++) {
+            _mm512_store_ps(rotated + p + v * LANES, y[v]);
+        }
+    }
+    struct emb_i8_scale s = emb_i8_scale_of((uint32_t)_mm512_reduce_max_epi32(max));
+    if (s.inverse == 0.0f) {
+        memset(a, EMB_I8_ZERO, k);
+        return s.scale;
+    }
+    const __m512i zero = _mm512_set1_epi8((char)EMB_I8_ZERO);
+    for (size_t p = 0; p < k; p += EMB_I8_BLOCK) {
+        __m512 y[4];
+        for (size_t v = 0; v < 4; v++) {
+            y[v] = _mm512_load_ps(rotated + p + v * LANES);
+        }
+        _mm512_storeu_si512(a + p, _mm512_xor_si512(emb512_quantise(y, _mm512_set1_ps(s.inverse)), zero));
+    }
+    return s.scale;
+}
+
+static float encode_row(const float *x, size_t k, size_t block, uint8_t *a)
+{
+    struct emb_i8_scale s = emb_i8_scale_of(max_bits(x, k, block));
+    if (s.inverse == 0.0f) {
+        memset(a, EMB_I8_ZERO, k);
+        return s.scale;
+    }
+    quantise(x, k, block, s.inverse, (int8_t *)a);
+    flip(a, k);
+    return s.scale;
+}
+
+static void encode(const float *x, size_t rows, size_t k, void *a, float *scales)
+{
+    size_t block = emb_i8_block(k);
+    for (size_t r = 0; r < rows; r++) {
+        uint8_t *to = (uint8_t *)a + r * k;
+        bool once = block == EMB_I8_BLOCK && k <= ROW_BUFFER;
+        scales[r] = once ? encode_blocks(x + r * k, k, to) : encode_row(x + r * k, k, block, to);
+    }
+}
+
+static size_t packed_size(size_t n, size_t k)
+{
+    return k <= EMB_I8_MAX_K ? emb_panel_size(n, k, &emb_panel_i8_avx512vnni) : 0;
+}
+
+static void pack(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
+{
+    (void)n;
+    emb_panel_pack_i8(dst, w, r0, r1, k, &emb_panel_i8_avx512vnni, &row_functions);
+}
+
+static void run(const struct emb_gemm_job *job)
+{
+    emb_panel_run(job, &emb_panel_i8_avx512vnni);
+}
+
+void emb_kernels_init_avx512vnni(struct emb_kernels *t)
+{
+    t->gemm_i8 = (struct emb_gemm){
+        .name = "i8_avx512vnni",
+        .native = true,
+        .nr = NR,
+        .mr = MR,
+        .a_size = sizeof(uint8_t),
+        .encode = encode,
+        .packed_size = packed_size,
+        .pack = pack,
+        .run = run,
+    };
+}
