@@ -99,6 +99,7 @@ typedef enum embellama_precision {
     EMBELLAMA_PRECISION_AUTO, /* bf16 where the CPU multiplies it itself, else f32 */
     EMBELLAMA_PRECISION_F32,
     EMBELLAMA_PRECISION_BF16,
+    EMBELLAMA_PRECISION_INT8, /* a scale a row and a column, after a rotation; f32 sums outside the products */
 } embellama_precision;
 
 /* Names as the command line takes them ("mean", "max-abs", "bf16"); parse returns EMBELLAMA_E_INVALID on an unknown one.
@@ -136,7 +137,7 @@ typedef struct embellama_model_info {
     const char *family;     /* "bert" */
     const char *file_types; /* tensor types of the file and how many of each: "F32 x 103" */
     const char *cpu_tier;   /* kernels in use: "avx512bf16" */
-    embellama_precision precision; /* of the matrix products: F32 or BF16, never AUTO */
+    embellama_precision precision; /* of the matrix products: never AUTO */
     embellama_pooling pooling;     /* never AUTO */
     embellama_normalize normalize; /* never AUTO */
     size_t dim;             /* values in a vector */

@@ -24,6 +24,7 @@ static const struct emb_cli_word normalizes[] = {
 static const struct emb_cli_word precisions[] = {{"auto", EMBELLAMA_PRECISION_AUTO},
                                                  {"f32", EMBELLAMA_PRECISION_F32},
                                                  {"bf16", EMBELLAMA_PRECISION_BF16},
+                                                 {"int8", EMBELLAMA_PRECISION_INT8},
                                                  {NULL, 0}};
 static const struct emb_cli_word log_levels[] = {{"error", EMB_LOG_ERROR}, {"warn", EMB_LOG_WARN},
                                                  {"info", EMB_LOG_INFO},   {"debug", EMB_LOG_DEBUG},

@@ -65,7 +65,7 @@ static int describe(embellama_model *model, embellama_error *error)
         .family = m->spec.family,
         .file_types = model->file_types,
         .cpu_tier = m->kernels->tier,
-        .precision = m->bf16 ? EMBELLAMA_PRECISION_BF16 : EMBELLAMA_PRECISION_F32,
+        .precision = m->precision,
         .pooling = m->spec.pooling,
         .normalize = m->spec.normalize,
         .dim = m->spec.hidden,

@@ -5,7 +5,7 @@
 
 static const char *const pooling_names[] = {"auto", "mean", "cls", "max", "mean-sqrt", "last", "none"};
 static const char *const normalize_names[] = {"auto", "none", "l2", "max-abs", "p-norm"};
-static const char *const precision_names[] = {"auto", "f32", "bf16"};
+static const char *const precision_names[] = {"auto", "f32", "bf16", "int8"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -10,12 +10,42 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-/* Rows of one item. A block of the inner activations and the packed panels it meets stay in L2. */
+/* Rows of one item. */
 enum { ROW_BLOCK = 128, QUERY_BLOCK = 128, EMBED_BLOCK = 32 };
 
-static size_t element_size(const struct emb_model *m)
+/* A thread alone takes the inner activations in blocks of rows that fill about half of an L2 cache. */
+enum { INNER_BYTES = 512 << 10, INNER_ROWS_MIN = 32 };
+
+static bool is_f32(const struct emb_model *m)
 {
-    return m->bf16 ? sizeof(emb_bf16) : sizeof(float);
+    return m->precision == EMBELLAMA_PRECISION_F32;
+}
+
+static bool is_bf16(const struct emb_model *m)
+{
+    return m->precision == EMBELLAMA_PRECISION_BF16;
+}
+
+static bool is_int8(const struct emb_model *m)
+{
+    return m->precision == EMBELLAMA_PRECISION_INT8;
+}
+
+/* Bytes of an element that a step leaves for the next product: attention's output, the inner activations. */
+static size_t value_size(const struct emb_model *m)
+{
+    return is_bf16(m) ? sizeof(emb_bf16) : sizeof(float);
+}
+
+/* Bytes of an element of queries, keys and values: bf16 unless the products are f32. */
+static size_t qkv_size(const struct emb_model *m)
+{
+    return is_f32(m) ? sizeof(float) : sizeof(emb_bf16);
+}
+
+static size_t ceil_div(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
 }
 
 /* ---- Scratch ---- */
@@ -31,19 +61,31 @@ static bool lay_out(size_t *size, size_t rows, size_t columns, size_t element, s
     return emb_add(*size, bytes & ~(size_t)63, size);
 }
 
+/* How many rows of inner activations are held at once. */
+static size_t inner_rows(const struct emb_model *m, size_t tokens, int members)
+{
+    size_t rows = INNER_BYTES / (m->spec.intermediate * value_size(m)) / INNER_ROWS_MIN * INNER_ROWS_MIN;
+    rows = rows < INNER_ROWS_MIN ? INNER_ROWS_MIN : rows > ROW_BLOCK ? ROW_BLOCK : rows;
+    return members == 1 && rows < tokens ? rows : tokens;
+}
+
 int emb_scratch_init(struct emb_scratch *s, const struct emb_model *m, size_t tokens, int members,
                      embellama_error *error)
 {
-    size_t h = m->spec.hidden, element = element_size(m), size = 0, threads = (size_t)members;
-    size_t x, x16, qkv, heads, inner, rows, attention;
-    *s = (struct emb_scratch){.tokens = tokens};
-    s->ffn_rows = members == 1 && tokens > ROW_BLOCK ? ROW_BLOCK : tokens;
+    size_t h = m->spec.hidden, size = 0, threads = (size_t)members;
+    size_t x, a, a_scales, qkv, heads, inner, inner_a, inner_scales, rows, attention;
+    bool int8 = is_int8(m);
+    *s = (struct emb_scratch){.tokens = tokens, .ffn_rows = inner_rows(m, tokens, members)};
     size_t longest = tokens < m->spec.positions ? tokens : m->spec.positions;
     s->attention_size = (m->kernels->attention_scratch(longest, h / m->spec.heads) + 63) & ~(size_t)63;
     bool fits = lay_out(&size, tokens, h, sizeof(float), &x) &&
-                lay_out(&size, m->bf16 ? tokens : 0, h, sizeof(emb_bf16), &x16) &&
-                lay_out(&size, tokens, 3 * h, sizeof(float), &qkv) && lay_out(&size, tokens, h, element, &heads) &&
-                lay_out(&size, s->ffn_rows, m->spec.intermediate, element, &inner) &&
+                lay_out(&size, is_f32(m) ? 0 : tokens, h, m->gemm->a_size, &a) &&
+                lay_out(&size, int8 ? tokens : 0, 1, sizeof(float), &a_scales) &&
+                lay_out(&size, tokens, 3 * h, qkv_size(m), &qkv) &&
+                lay_out(&size, is_bf16(m) ? 0 : tokens, h, sizeof(float), &heads) &&
+                lay_out(&size, s->ffn_rows, m->spec.intermediate, value_size(m), &inner) &&
+                lay_out(&size, int8 ? s->ffn_rows : 0, m->spec.intermediate, m->gemm->a_size, &inner_a) &&
+                lay_out(&size, int8 ? s->ffn_rows : 0, 1, sizeof(float), &inner_scales) &&
                 lay_out(&size, threads, 2 * h, sizeof(float), &rows) &&
                 lay_out(&size, threads, s->attention_size, 1, &attention);
     s->block = fits ? emb_alloc_aligned(64, size) : NULL;
@@ -51,10 +93,13 @@ int emb_scratch_init(struct emb_scratch *s, const struct emb_model *m, size_t to
         return emb_fail_nomem(error);
     }
     s->x = (float *)(void *)(s->block + x);
-    s->x16 = m->bf16 ? (emb_bf16 *)(void *)(s->block + x16) : NULL;
-    s->qkv = (float *)(void *)(s->block + qkv);
-    s->heads = s->block + heads;
+    s->a = is_f32(m) ? (void *)s->x : s->block + a;
+    s->a_scales = (float *)(void *)(s->block + a_scales);
+    s->qkv = s->block + qkv;
+    s->heads = is_bf16(m) ? s->a : s->block + heads;
     s->inner = s->block + inner;
+    s->inner_a = int8 ? s->block + inner_a : s->inner;
+    s->inner_scales = (float *)(void *)(s->block + inner_scales);
     s->rows = (float *)(void *)(s->block + rows);
     s->attention = s->block + attention;
     return EMBELLAMA_OK;
@@ -77,22 +122,22 @@ struct pass {
     size_t tokens;
 };
 
-static size_t ceil_div(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
+/* Normalises rows of x in place and makes the next product's input of them. */
 static void normalise(const struct pass *p, const struct emb_norm *norm, size_t r0, size_t rows)
 {
-    size_t h = p->m->spec.hidden;
+    const struct emb_model *m = p->m;
+    size_t h = m->spec.hidden;
     float *x = p->s->x + r0 * h;
-    emb_bf16 *x16 = p->s->x16 ? p->s->x16 + r0 * h : NULL;
-    p->m->kernels->layernorm(x, rows, h, norm->gamma, norm->beta, p->m->spec.norm_eps, x, x16);
+    void *a = (uint8_t *)p->s->a + r0 * h * m->gemm->a_size;
+    m->kernels->layernorm(x, rows, h, norm->gamma, norm->beta, m->spec.norm_eps, x, is_bf16(m) ? a : NULL);
+    if (is_int8(m)) {
+        m->gemm->encode(x, rows, h, a, p->s->a_scales + r0);
+    }
 }
 
 /* ---- Embedding ---- */
 
-/* Word + token type + position, added in the reference's order, for the row-th token of the batch's flat rows r0..r1. */
+/* Word + token type + position, added in the reference's order, for the batch's flat rows r0..r1. */
 static void embed_rows(const struct pass *p, size_t r0, size_t r1, int member)
 {
     const struct emb_weights *w = &p->m->weights;
@@ -123,12 +168,44 @@ static void embed_item(void *arg, size_t item, int member)
 
 /* ---- Linear layers ---- */
 
+/* The input of a product: rows in the product's type, and their scales in int8. */
+struct input {
+    const void *a;
+    const float *scales;
+};
+
+struct encode_step {
+    const struct emb_gemm *gemm;
+    const float *x;
+    size_t rows, k;
+    uint8_t *a;
+    float *scales;
+};
+
+static void encode_item(void *arg, size_t item, int member)
+{
+    const struct encode_step *step = arg;
+    size_t r0 = item * EMBED_BLOCK, left = step->rows - r0;
+    (void)member;
+    step->gemm->encode(step->x + r0 * step->k, left < EMBED_BLOCK ? left : EMBED_BLOCK, step->k,
+                       step->a + r0 * step->k * step->gemm->a_size, step->scales + r0);
+}
+
+/* In int8, turns the f32 values [rows, k] that a step left into the next product's input a; else they are it already. */
+static void encode(const struct pass *p, const void *values, size_t rows, size_t k, void *a, float *scales)
+{
+    if (is_int8(p->m)) {
+        struct encode_step step = {p->m->gemm, values, rows, k, a, scales};
+        emb_team_run(p->team, encode_item, &step, ceil_div(rows, EMBED_BLOCK));
+    }
+}
+
 struct linear_step {
     const struct emb_gemm *gemm;
     struct emb_gemm_job job; /* of all rows and columns */
     size_t row_blocks;
     size_t columns; /* of one item, whole panels */
-    size_t a_size, out_size;
+    size_t out_size;
 };
 
 static void linear_item(void *arg, size_t item, int member)
@@ -140,7 +217,8 @@ static void linear_item(void *arg, size_t item, int member)
     job.n0 = item / step->row_blocks * step->columns;
     job.n1 = job.n0 + step->columns < job.n ? job.n0 + step->columns : job.n;
     job.m = job.m - r0 < ROW_BLOCK ? job.m - r0 : ROW_BLOCK;
-    job.a = (const uint8_t *)job.a + r0 * job.lda * step->a_size;
+    job.a = (const uint8_t *)job.a + r0 * job.lda * step->gemm->a_size;
+    job.a_scales += r0;
     job.out = (uint8_t *)job.out + r0 * job.ldo * step->out_size;
     if (job.residual) {
         job.residual += r0 * job.ldr;
@@ -148,17 +226,17 @@ static void linear_item(void *arg, size_t item, int member)
     step->gemm->run(&job);
 }
 
-/* out = act(a * W^T + bias) + residual over rows rows. residual, where not NULL, has out's stride. */
-static void linear(const struct pass *p, const struct emb_linear *l, const void *a, size_t rows, enum emb_act act,
+/* out = act(in * W^T + bias) + residual over rows rows. residual, where not NULL, has out's stride. */
+static void linear(const struct pass *p, const struct emb_linear *l, struct input in, size_t rows, enum emb_act act,
                    const float *residual, void *out, bool out_bf16)
 {
     const struct emb_gemm *gemm = p->m->gemm;
     struct linear_step step = {
         .gemm = gemm,
-        .job = {.a = a, .lda = l->k, .m = rows, .w = l->w, .n = l->n, .k = l->k, .bias = l->bias, .act = act,
-                .residual = residual, .ldr = l->n, .out = out, .ldo = l->n, .out_bf16 = out_bf16},
+        .job = {.a = in.a, .lda = l->k, .a_scales = in.scales, .m = rows, .w = l->w, .n = l->n, .k = l->k,
+                .bias = l->bias, .act = act, .residual = residual, .ldr = l->n, .out = out, .ldo = l->n,
+                .out_bf16 = out_bf16},
         .row_blocks = ceil_div(rows, ROW_BLOCK),
-        .a_size = element_size(p->m),
         .out_size = out_bf16 ? sizeof(emb_bf16) : sizeof(float),
     };
     size_t members = (size_t)emb_team_size(p->team), panels = ceil_div(l->n, gemm->nr);
@@ -170,25 +248,26 @@ static void linear(const struct pass *p, const struct emb_linear *l, const void 
 
 /* ---- Attention ---- */
 
-/* Item: a text, a block of its queries, a head; heads vary fastest. */
+/* One head of one text, whose first row is first, for a block of its queries. */
 static void attention_block(const struct pass *p, size_t first, size_t count, size_t q0, size_t head, int member)
 {
     const struct emb_model *m = p->m;
     size_t h = m->spec.hidden, head_dim = h / m->spec.heads;
-    const float *q = p->s->qkv + first * 3 * h + head * head_dim;
+    const uint8_t *q = (const uint8_t *)p->s->qkv + (first * 3 * h + head * head_dim) * qkv_size(m);
     struct emb_attention_job job = {
         .q = q,
-        .k = q + h,
-        .v = q + 2 * h,
+        .k = q + h * qkv_size(m),
+        .v = q + 2 * h * qkv_size(m),
         .ld = 3 * h,
+        .in_bf16 = !is_f32(m),
         .n = count,
         .q0 = q0,
         .q1 = q0 + QUERY_BLOCK < count ? q0 + QUERY_BLOCK : count,
         .head_dim = head_dim,
         .scale = 1.0F / sqrtf((float)head_dim),
-        .out = (uint8_t *)p->s->heads + (first * h + head * head_dim) * element_size(m),
+        .out = (uint8_t *)p->s->heads + (first * h + head * head_dim) * value_size(m),
         .ldo = h,
-        .out_bf16 = m->bf16,
+        .out_bf16 = is_bf16(m),
         .scratch = p->s->attention + (size_t)member * p->s->attention_size,
     };
     m->kernels->attention(&job);
@@ -200,6 +279,7 @@ struct attention_step {
     size_t count; /* its tokens */
 };
 
+/* Item: a block of queries and a head; heads vary fastest. */
 static void attention_item(void *arg, size_t item, int member)
 {
     const struct attention_step *step = arg;
@@ -207,7 +287,6 @@ static void attention_item(void *arg, size_t item, int member)
     attention_block(step->pass, step->first, step->count, item / heads * QUERY_BLOCK, item % heads, member);
 }
 
-/* Alone, a head's keys are prepared once for all its queries; a team splits queries too. */
 static void attention(const struct pass *p)
 {
     struct attention_step step = {.pass = p};
@@ -239,16 +318,31 @@ static void normalise_all(const struct pass *p, const struct emb_norm *norm)
     emb_team_run(p->team, norm_item, &step, ceil_div(p->tokens, EMBED_BLOCK));
 }
 
+static void attend(const struct pass *p, const struct emb_layer *layer)
+{
+    const struct emb_scratch *s = p->s;
+    struct input in = {s->a, s->a_scales}, heads = in;
+    linear(p, &layer->qkv, in, p->tokens, EMB_ACT_NONE, NULL, s->qkv, !is_f32(p->m));
+    attention(p);
+    encode(p, s->heads, p->tokens, p->m->spec.hidden, s->a, s->a_scales);
+    heads.a = is_f32(p->m) ? s->heads : s->a;
+    linear(p, &layer->attention_out, heads, p->tokens, EMB_ACT_NONE, s->x, s->x, false);
+    normalise_all(p, &layer->attention_norm);
+}
+
 static void feed_forward(const struct pass *p, const struct emb_layer *layer)
 {
     const struct emb_scratch *s = p->s;
-    size_t h = p->m->spec.hidden;
+    const struct emb_model *m = p->m;
+    size_t h = m->spec.hidden;
     for (size_t r0 = 0; r0 < p->tokens; r0 += s->ffn_rows) {
         size_t rows = p->tokens - r0 < s->ffn_rows ? p->tokens - r0 : s->ffn_rows;
         float *x = s->x + r0 * h;
-        const void *a = s->x16 ? (const void *)(s->x16 + r0 * h) : x;
-        linear(p, &layer->up, a, rows, p->m->spec.act, NULL, s->inner, p->m->bf16);
-        linear(p, &layer->down, s->inner, rows, EMB_ACT_NONE, x, x, false);
+        struct input in = {(const uint8_t *)s->a + r0 * h * m->gemm->a_size, s->a_scales + r0};
+        struct input inner = {s->inner_a, s->inner_scales};
+        linear(p, &layer->up, in, rows, m->spec.act, NULL, s->inner, is_bf16(m));
+        encode(p, s->inner, rows, m->spec.intermediate, s->inner_a, s->inner_scales);
+        linear(p, &layer->down, inner, rows, EMB_ACT_NONE, x, x, false);
     }
     normalise_all(p, &layer->out_norm);
 }
@@ -262,12 +356,7 @@ void emb_forward(const struct emb_model *m, struct emb_scratch *s, struct emb_te
     }
     emb_team_run(team, embed_item, &p, ceil_div(p.tokens, EMBED_BLOCK));
     for (size_t i = 0; i < m->spec.layers; i++) {
-        const struct emb_layer *layer = &m->weights.layers[i];
-        const void *a = s->x16 ? (const void *)s->x16 : s->x;
-        linear(&p, &layer->qkv, a, p.tokens, EMB_ACT_NONE, NULL, s->qkv, false);
-        attention(&p);
-        linear(&p, &layer->attention_out, s->heads, p.tokens, EMB_ACT_NONE, s->x, s->x, false);
-        normalise_all(&p, &layer->attention_norm);
-        feed_forward(&p, layer);
+        attend(&p, &m->weights.layers[i]);
+        feed_forward(&p, &m->weights.layers[i]);
     }
 }

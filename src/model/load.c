@@ -64,13 +64,16 @@ static int choose_kernels(struct emb_model *m, const embellama_model_options *op
     if (!m->kernels) {
         return emb_fail(error, EMBELLAMA_E_UNSUPPORTED, "no kernels for the CPU tier \"%.40s\" here", options->cpu);
     }
-    switch (options->precision) {
-    case EMBELLAMA_PRECISION_AUTO: m->bf16 = m->kernels->gemm_bf16.native; break;
-    case EMBELLAMA_PRECISION_F32: m->bf16 = false; break;
-    case EMBELLAMA_PRECISION_BF16: m->bf16 = true; break;
+    m->precision = options->precision;
+    if (m->precision == EMBELLAMA_PRECISION_AUTO) {
+        m->precision = m->kernels->gemm_bf16.native ? EMBELLAMA_PRECISION_BF16 : EMBELLAMA_PRECISION_F32;
+    }
+    switch (m->precision) {
+    case EMBELLAMA_PRECISION_F32: m->gemm = &m->kernels->gemm_f32; break;
+    case EMBELLAMA_PRECISION_BF16: m->gemm = &m->kernels->gemm_bf16; break;
+    case EMBELLAMA_PRECISION_INT8: m->gemm = &m->kernels->gemm_i8; break;
     default: return emb_fail(error, EMBELLAMA_E_INVALID, "unknown precision %d", (int)options->precision);
     }
-    m->gemm = m->bf16 ? &m->kernels->gemm_bf16 : &m->kernels->gemm_f32;
     return EMBELLAMA_OK;
 }
 

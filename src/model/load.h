@@ -15,7 +15,7 @@ struct emb_model {
     struct emb_weights weights;
     const struct emb_kernels *kernels;
     const struct emb_gemm *gemm; /* one of kernels' */
-    bool bf16;                   /* gemm multiplies bf16: activations are kept in bf16 beside the f32 residual */
+    embellama_precision precision; /* what gemm multiplies, never AUTO; the residual stream is f32 in all */
     char *name;                  /* from the file, or the path's last part */
     char *path;
 };

@@ -1,4 +1,4 @@
-/* The default model, all-MiniLM-L6-v2, against sentence-transformers: ids, vectors in both precisions and both formats, and the
+/* The default model, all-MiniLM-L6-v2, against sentence-transformers: ids, vectors in every precision and both formats, and the
  * same bits however the texts are batched. Vectors of a few dozen texts are committed; those of some hundred real sentences and
  * passages, and the quantised files, come from the shared data where it is there. */
 #include <setjmp.h>
@@ -18,6 +18,7 @@ enum { DIM = 384, LINES = 500 };
 /* Floors: the smallest cosine to the float32 reference over all texts. */
 #define FLOOR_F32 0.999999
 #define FLOOR_BF16 0.9999
+#define FLOOR_INT8 0.999
 #define FLOOR_Q8_0 0.999
 
 struct engine {
@@ -82,6 +83,7 @@ static void check_committed(const char *model, const char *file)
     float *expected = calloc(golden.n * DIM, sizeof *expected);
     struct engine f32 = open_engine(model, EMBELLAMA_PRECISION_F32, 2);
     struct engine bf16 = open_engine(model, EMBELLAMA_PRECISION_BF16, 2);
+    struct engine int8 = open_engine(model, EMBELLAMA_PRECISION_INT8, 2);
     for (size_t i = 0; i < golden.n; i++) {
         const struct golden_row *row = &golden.rows[i];
         int32_t ids[1024];
@@ -99,15 +101,21 @@ static void check_committed(const char *model, const char *file)
         assert_memory_equal(ids, row->ids, count * sizeof *ids);
     }
     float *a = embed(&f32, texts, golden.n), *b = embed(&bf16, texts, golden.n);
+    float *c = embed(&int8, texts, golden.n);
     print_message("%s:\n", file);
     check_floor("f32", worst_cosine(a, expected, golden.n), FLOOR_F32);
     check_floor("bf16", worst_cosine(b, expected, golden.n), FLOOR_BF16);
+    /* The first text is "", two special tokens alone, for which the int8 floor is not meant. */
+    assert_int_equal(texts[0].size, 0);
+    check_floor("int8", worst_cosine(c + DIM, expected + DIM, golden.n - 1), FLOOR_INT8);
     free(a);
     free(b);
+    free(c);
     free(texts);
     free(expected);
     close_engine(&f32);
     close_engine(&bf16);
+    close_engine(&int8);
     golden_free(&golden);
 }
 
@@ -237,6 +245,12 @@ static void test_shared_bf16(void **state)
     check_all_shared(emb_test_model(), EMBELLAMA_PRECISION_BF16, FLOOR_BF16, "bf16");
 }
 
+static void test_shared_int8(void **state)
+{
+    (void)state;
+    check_all_shared(emb_test_model(), EMBELLAMA_PRECISION_INT8, FLOOR_INT8, "int8");
+}
+
 static void test_shared_q8_0(void **state)
 {
     (void)state;
@@ -254,7 +268,7 @@ static void test_same_bits(void **state)
     for (size_t i = 0; i < n; i++) {
         backwards[i] = golden.rows[n - 1 - i].text;
     }
-    for (int p = EMBELLAMA_PRECISION_F32; p <= EMBELLAMA_PRECISION_BF16; p++) {
+    for (int p = EMBELLAMA_PRECISION_F32; p <= EMBELLAMA_PRECISION_INT8; p++) {
         struct engine one = open_engine(emb_test_model(), (embellama_precision)p, 1);
         struct engine two = open_engine(emb_test_model(), (embellama_precision)p, 2);
         float *batch = embed(&two, backwards, n);
@@ -307,8 +321,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_committed),   cmocka_unit_test(test_quantised_files), cmocka_unit_test(test_shared_f32),
-        cmocka_unit_test(test_shared_bf16), cmocka_unit_test(test_shared_q8_0),     cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_shared_bf16), cmocka_unit_test(test_shared_int8),     cmocka_unit_test(test_shared_q8_0),
+        cmocka_unit_test(test_same_bits),   cmocka_unit_test(test_out_of_memory),
     };
     if (!emb_test_model()) {
         print_message("skipped: the default model is not there (make model)\n");
