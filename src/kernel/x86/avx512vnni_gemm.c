@@ -65,12 +65,10 @@ TILE_INLINE void tile_i8(const uint8_t *a, size_t lda, const int8_t *w, size_t k
         add_step(sum, w + p * NR, quad, rows, vectors);
     }
     if (p < k) {
+        __mmask16 mask = emb512_mask(k - p);
 #pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
-            quad[r] = 0;
-            for (size_t i = 0; i < k - p; i++) {
-                quad[r] |= a[r * lda + p + i] << 8 * i;
-            }
+            quad[r] = _mm_cvtsi128_si32(_mm_maskz_loadu_epi8(mask, a + r * lda + p));
         }
         add_step(sum, w + p * NR, quad, rows, vectors);
     }
