@@ -276,6 +276,28 @@ static void extreme_scores(const struct emb_kernels *t, bool bf16)
     heads_free(&h);
 }
 
+/* A key whose scores are all -infinity weighs nothing, wherever it stands. */
+static void lost_key(const struct emb_kernels *t, bool bf16)
+{
+    static const size_t keys[] = {0, 40, 99};
+    for (size_t i = 0; i < 3; i++) {
+        struct heads h = heads_new(t, bf16, 100, 16, 1, 1.0f, 4);
+        for (size_t j = 0; j < h.n; j++) {
+            set_q(&h, j, 3, 0.5f);
+        }
+        set_k(&h, keys[i], 3, -INFINITY);
+        run(t, &h, 0, h.n, false);
+        check_rows(t, &h, false, 0);
+        heads_free(&h);
+    }
+}
+
+static void test_lost_key(void **state)
+{
+    (void)state;
+    for_each_kind(lost_key);
+}
+
 /* Scores within +-1e4, where one key takes all, and all far below zero, where padding must not win; each slowly rising
  * and falling over the keys too, so that the running maximum moves by less and by more than any threshold. */
 static void large_scores(const struct emb_kernels *t, bool bf16)
@@ -336,8 +358,7 @@ static void test_exponential(void **state)
     for_each_tier(exponential);
 }
 
-/* The same in bf16, where both weights and their sum are rounded alike: the error of each weight is half an ulp of bf16
- * and the error of x is none, for x is chosen among bf16's numbers. */
+/* The same in bf16: where weights are rounded, the exponential is off by half an ulp of bf16 and 4e-6 at most. */
 static void exponential_bf16(const struct emb_kernels *t)
 {
     struct heads h = heads_new(t, true, 2, 1, 0, 1.0f, 1);
@@ -347,11 +368,13 @@ static void exponential_bf16(const struct emb_kernels *t)
     set_k(&h, 0, 0, 0.0f);
     set_v(&h, 0, 0, 0.0f);
     set_v(&h, 1, 0, 1.0f);
-    for (float x = 0.0f; x < 85.0f; x += 0.0173f) {
+    for (float x = 0.0f; x < 85.0f; x = x * 1.003f + 0.001f) {
         set_k(&h, 1, 0, -x);
         run(t, &h, 0, 1, false);
-        double e = exp((double)k[h.ld]), want = e / (1.0 + e), error = t->gemm_bf16.native ? 0x1.02p-8 : 0;
-        check_close((double)out[0] / want, 1.0, 3.5e-7 + 1e-7 * (double)x + error, "%s exp(-%g)\n", t->tier, (double)x);
+        double want = exp((double)k[h.ld]), got = (double)out[0] / (1.0 - (double)out[0]);
+        double half_ulp = ldexp(1.0, ilogb(want) - 8) / want;
+        double error = t->gemm_bf16.native ? half_ulp + 4e-6 : 7e-7;
+        check_close(got / want, 1.0, error + 1e-7 * (double)x, "%s exp(-%g)\n", t->tier, (double)x);
     }
     heads_free(&h);
 }
@@ -377,10 +400,11 @@ static void test_scratch_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_results),          cmocka_unit_test(test_splits),
-        cmocka_unit_test(test_bad_rows),         cmocka_unit_test(test_extreme_scores),
-        cmocka_unit_test(test_large_scores),     cmocka_unit_test(test_exponential),
-        cmocka_unit_test(test_exponential_bf16), cmocka_unit_test(test_scratch_sizes),
+        cmocka_unit_test(test_results),       cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_bad_rows),      cmocka_unit_test(test_extreme_scores),
+        cmocka_unit_test(test_lost_key),      cmocka_unit_test(test_large_scores),
+        cmocka_unit_test(test_exponential),   cmocka_unit_test(test_exponential_bf16),
+        cmocka_unit_test(test_scratch_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

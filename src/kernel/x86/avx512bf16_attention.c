@@ -188,42 +188,35 @@ static void move_bases(struct tile *t, size_t rows)
     }
 }
 
-/* 2^(i / 16) with i taken off above the 19 bits below: the exponent's bits of i, i any whole number, then go in by adding
- * i << 19. */
-_Alignas(64) static const uint32_t powers[LANES] = {
-    0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
-    0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d,
-};
-
-/* 2^(score * factor - base), relative error <= 6e-7 for scores not below base - 126, where it stays. NaN stays. Adding
- * 1.5 * 2^19 rounds to sixteenths; their number is then in the low bits, its last four pick the power. */
+/* 2^(score * factor - base), relative error <= 3e-6, a thousandth of bf16's; 0 far down. NaN stays. Of a score of
+ * -infinity r is NaN, which vscalefps by -infinity makes 0. */
 TILE_INLINE __m512 weight_of(__m512 score, __m512 factor, __m512 base)
 {
-    const __m512 magic = _mm512_set1_ps(786432.0f);
-    __m512 x = _mm512_max_ps(_mm512_set1_ps(-126.0f), _mm512_fmsub_ps(score, factor, base));
-    __m512 shifted = _mm512_add_ps(x, magic);
-    __m512i i = _mm512_castps_si512(shifted);
-    __m512i power = _mm512_permutexvar_epi32(i, _mm512_load_si512(powers));
-    __m512 y = _mm512_castsi512_ps(_mm512_add_epi32(power, _mm512_slli_epi32(i, 19)));
-    __m512 r = _mm512_sub_ps(x, _mm512_sub_ps(shifted, magic));
-    __m512 c = _mm512_fmadd_ps(r, _mm512_set1_ps(0.24022643f), _mm512_set1_ps(0.6931877f));
-    return _mm512_fmadd_ps(y, _mm512_mul_ps(r, c), y);
+    __m512 x = _mm512_fmsub_ps(score, factor, base);
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_sub_ps(x, whole);
+    __m512 y = _mm512_set1_ps(0.009582853f);
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.055906426f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.24024099f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.6931242f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(y, whole);
 }
 
-/* Scores of one query to weights, and their sum; vectors of the block are real. */
-TILE_INLINE void weigh(struct tile *t, size_t r, size_t vectors)
+/* Scores of one query to weights, and their sum. Keys after count weigh nothing, up to a multiple of 32. */
+TILE_INLINE void weigh(struct tile *t, size_t r, size_t count)
 {
     const __m512i ones = _mm512_set1_epi32(0x3f803f80);
     const __m512 base = _mm512_set1_ps(t->base[lane_of[r]]);
     __m512 sum = t->sum[r];
-    for (size_t v = 0; v < vectors; v += 2) {
-        const float *score = t->score[r] + v * LANES;
+    for (size_t j = 0; j < count; j += 2 * LANES) {
+        const float *score = t->score[r] + j;
         __m512 low = weight_of(_mm512_load_ps(score), t->factor, base), high = _mm512_setzero_ps();
-        if (v + 1 < vectors) {
+        if (count - j > LANES) {
             high = weight_of(_mm512_load_ps(score + LANES), t->factor, base);
         }
         __m512i w = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-        _mm512_store_si512(t->weight[r] + v * LANES, w);
+        _mm512_store_si512(t->weight[r] + j, w);
         sum = dot_pairs(sum, w, ones);
     }
     t->sum[r] = sum;
@@ -284,7 +277,7 @@ TILE_INLINE void block_rows(struct tile *t, const int *keys, const emb_bf16 *val
     }
     move_bases(t, first ? 0 : rows);
     for (size_t r = 0; r < rows; r++) {
-        weigh(t, r, (count + LANES - 1) / LANES);
+        weigh(t, r, count);
     }
     size_t column = 0, pairs = (count + 1) / 2;
     for (; column + 4 <= t->columns; column += 4) {
