@@ -148,6 +148,7 @@ typedef struct embellama_model_info {
     uint64_t file_bytes;    /* all weight files */
     uint64_t packed_bytes;  /* weights packed for the kernels, in memory */
     uint64_t mapped_bytes;  /* weights read in place from the file: embedding tables, norms, biases */
+    uint64_t token_flops;   /* of a token's products with weights: two a weight */
 } embellama_model_info;
 
 EMBELLAMA_API const embellama_model_info *embellama_model_get_info(const embellama_model *model);
@@ -193,8 +194,9 @@ EMBELLAMA_API const char *embellama_token_text(const embellama_model *model, int
 /* ---- Embedding ---------------------------------------------------------------------------------------------------- */
 
 typedef struct embellama_ctx_options {
-    int threads; /* 0: embellama_cpu_count() */
-    uint64_t reserved[8];
+    int threads;         /* 0: embellama_cpu_count() */
+    size_t shard_tokens; /* tokens a thread takes through the layers at a time, whole texts, in bulk; 0: automatic */
+    uint64_t reserved[7];
 } embellama_ctx_options;
 
 EMBELLAMA_API embellama_ctx_options embellama_ctx_options_default(void);
@@ -228,6 +230,43 @@ EMBELLAMA_API int embellama_embed(embellama_ctx *ctx, const embellama_text *text
 EMBELLAMA_API int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t n,
                                       const embellama_embed_options *options, float *out, int *statuses,
                                       embellama_error *error);
+
+/* ---- Profiling ---------------------------------------------------------------------------------------------------- */
+
+/* X(name, its name in words): what an embed call spends its time on. */
+#define EMBELLAMA_OPERATION_MAP(X)                                                                                     \
+    X(TOKENIZING, "tokenizing")                                                                                        \
+    X(EMBEDDING, "embedding") /* the tables' rows and their norm */                                                    \
+    X(QKV, "qkv")             /* product for queries, keys and values */                                               \
+    X(ATTENTION, "attention") /* without its products with weights */                                                  \
+    X(OUTPUT, "output")       /* product after attention */                                                            \
+    X(UP, "up")               /* first product of the feed-forward part, with its activation */                        \
+    X(DOWN, "down")           /* the second */                                                                         \
+    X(NORM, "norm")           /* norms, and making the next product's input of them */                                 \
+    X(ENCODE, "encode")       /* int8: making a product's input of what no norm precedes */                            \
+    X(POOLING, "pooling")     /* and normalisation */
+
+typedef enum embellama_operation {
+#define EMBELLAMA_OPERATION_ENUM(name, text) EMBELLAMA_OPERATION_##name,
+    EMBELLAMA_OPERATION_MAP(EMBELLAMA_OPERATION_ENUM)
+#undef EMBELLAMA_OPERATION_ENUM
+        EMBELLAMA_OPERATION_COUNT,
+} embellama_operation;
+
+/* "qkv"; "unknown" for another value. */
+EMBELLAMA_API const char *embellama_operation_name(embellama_operation value);
+
+/* Nanoseconds that threads spent on each operation, all threads together. Places from EMBELLAMA_OPERATION_COUNT on are 0. */
+typedef struct embellama_profile {
+    uint64_t ns[16];
+} embellama_profile;
+
+/* From now on embed calls on ctx add to *profile, which the caller owns and zeroes; NULL ends it. Costs some readings of the
+ * clock a layer; the vectors stay the same. Where all threads work on one text together, waiting for each other counts as
+ * part of the operation. */
+EMBELLAMA_API void embellama_ctx_profile(embellama_ctx *ctx, embellama_profile *profile);
+
+/* ---- Vectors ------------------------------------------------------------------------------------------------------ */
 
 /* Normalises v[0..dim) in place, as the options of an embed call do. A zero vector stays zero. p counts for _P only.
  * EMBELLAMA_NORMALIZE_AUTO counts as L2. */

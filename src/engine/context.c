@@ -12,8 +12,9 @@
 #include "model/forward.h"
 #include "model/pooling.h"
 
-/* Tokens of a shard: large enough for the kernels' full speed, small enough that activations stay in L2. */
-enum { SHARD_TOKENS = 256, SHARD_TOKENS_MIN = 128 };
+/* Tokens of a shard: large enough for the kernels' full speed, small enough that activations stay in L2. A caller's own number
+ * is held to a range in which the scratch memory stays small. */
+enum { SHARD_TOKENS = 256, SHARD_TOKENS_MIN = 128, SHARD_TOKENS_MAX = 8192 };
 
 /* Inputs begin..end of the call's list, run together. */
 struct shard {
@@ -24,6 +25,7 @@ struct shard {
 /* One team member's own. */
 struct worker {
     struct emb_scratch scratch;
+    struct emb_profile profile;
     struct emb_tokens tokens; /* of the text at hand */
     int32_t *ids;             /* of all the texts it tokenised in this call */
     size_t n_ids, ids_capacity;
@@ -41,7 +43,10 @@ struct embellama_ctx {
     int threads;
     struct worker *workers;
     struct emb_scratch together; /* for shards the whole team works on */
-    size_t shard_capacity;       /* tokens any shard may have */
+    struct emb_profile together_profile;
+    embellama_profile *profile; /* the caller's, or NULL */
+    size_t shard_tokens;
+    size_t shard_capacity; /* tokens any shard may have */
 
     /* Of the call at hand, grown as needed. */
     struct place *places;   /* of each text */
@@ -74,8 +79,9 @@ int embellama_ctx_new(embellama_ctx **out, const embellama_model *model, const e
     }
     ctx->model = model;
     ctx->threads = threads;
-    size_t context = model->loaded.spec.positions;
-    ctx->shard_capacity = context > SHARD_TOKENS ? context : SHARD_TOKENS;
+    size_t context = model->loaded.spec.positions, asked = options ? options->shard_tokens : 0;
+    ctx->shard_tokens = asked == 0 ? SHARD_TOKENS : asked < SHARD_TOKENS_MAX ? asked : SHARD_TOKENS_MAX;
+    ctx->shard_capacity = context > ctx->shard_tokens ? context : ctx->shard_tokens;
     int rc = emb_team_new(&ctx->team, threads, error);
     if (rc == EMBELLAMA_OK) {
         ctx->workers = emb_calloc((size_t)threads, sizeof *ctx->workers);
@@ -115,6 +121,37 @@ void embellama_ctx_free(embellama_ctx *ctx)
     emb_free(ctx->shards);
     emb_free(ctx->statuses);
     emb_free(ctx);
+}
+
+/* ---- Profiling ---- */
+
+void embellama_ctx_profile(embellama_ctx *ctx, embellama_profile *profile)
+{
+    ctx->profile = profile;
+    for (int i = 0; i < ctx->threads; i++) {
+        ctx->workers[i].scratch.profile = profile ? &ctx->workers[i].profile : NULL;
+    }
+    ctx->together.profile = profile ? &ctx->together_profile : NULL;
+}
+
+static void move_profile(embellama_profile *to, struct emb_profile *from, int threads)
+{
+    for (int i = 0; i < EMBELLAMA_OPERATION_COUNT; i++) {
+        to->ns[i] += from->ns[i] * (uint64_t)threads;
+        from->ns[i] = 0;
+    }
+}
+
+/* Adds what the call counted to the caller's profile. A step of the whole team takes the time of all its threads. */
+static void collect_profile(embellama_ctx *ctx)
+{
+    if (!ctx->profile) {
+        return;
+    }
+    for (int i = 0; i < ctx->threads; i++) {
+        move_profile(ctx->profile, &ctx->workers[i].profile, 1);
+    }
+    move_profile(ctx->profile, &ctx->together_profile, ctx->threads);
 }
 
 /* ---- Options ---- */
@@ -253,6 +290,7 @@ static void run_shard(const struct call *call, const struct shard *shard, struct
         finish_input(call, ctx->index[k], scratch->x + row * hidden, ctx->inputs[k].count, scratch->rows);
         row += ctx->inputs[k].count;
     }
+    emb_profile_lap(scratch->profile, EMBELLAMA_OPERATION_POOLING);
 }
 
 static void shard_item(void *arg, size_t item, int member)
@@ -270,16 +308,17 @@ static void run(struct call *call)
         total += ctx->inputs[i].count;
     }
     size_t target = (total + threads - 1) / threads;
-    target = target < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : target > SHARD_TOKENS ? SHARD_TOKENS : target;
-    plan_shards(ctx, target);
+    target = target < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : target;
+    plan_shards(ctx, target < ctx->shard_tokens ? target : ctx->shard_tokens);
     if (threads == 1 || worth_sharding(ctx, total)) {
         emb_team_run(ctx->team, shard_item, call, ctx->n_shards);
-        return;
+    } else {
+        plan_shards(ctx, ctx->shard_capacity);
+        for (size_t i = 0; i < ctx->n_shards; i++) {
+            run_shard(call, &ctx->shards[i], &ctx->together, ctx->team);
+        }
     }
-    plan_shards(ctx, ctx->shard_capacity);
-    for (size_t i = 0; i < ctx->n_shards; i++) {
-        run_shard(call, &ctx->shards[i], &ctx->together, ctx->team);
-    }
+    collect_profile(ctx);
 }
 
 /* Keeps of ctx->inputs those without a bad status, and zeroes the others' vectors. */
@@ -406,6 +445,7 @@ static void tokenize_item(void *arg, size_t i, int member)
     struct call *call = t->call;
     struct worker *w = &call->ctx->workers[member];
     struct place *place = &call->ctx->places[i];
+    emb_profile_start(w->scratch.profile);
     int rc = emb_tokenizer_encode(call->ctx->model->loaded.tokenizer, t->texts[i], NULL, &w->tokens, NULL);
     size_t count = w->tokens.count;
     if (rc == EMBELLAMA_OK && count > call->max_length) {
@@ -421,6 +461,7 @@ static void tokenize_item(void *arg, size_t i, int member)
         *place = (struct place){.member = member, .offset = w->n_ids, .count = count};
         w->n_ids += count;
     }
+    emb_profile_lap(w->scratch.profile, EMBELLAMA_OPERATION_TOKENIZING);
 }
 
 /* The message for the first text that failed: tokenising it again tells its length, or where it is not UTF-8. */

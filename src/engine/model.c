@@ -51,6 +51,19 @@ static uint64_t count_parameters(const struct emb_weights *w, const struct emb_s
     return tables + 2 * h + spec->layers * layer;
 }
 
+static uint64_t count_token_flops(const struct emb_weights *w, const struct emb_spec *spec)
+{
+    uint64_t weights = 0;
+    for (size_t i = 0; i < spec->layers; i++) {
+        const struct emb_layer *l = &w->layers[i];
+        const struct emb_linear *products[] = {&l->qkv, &l->attention_out, &l->up, &l->down};
+        for (size_t k = 0; k < sizeof products / sizeof products[0]; k++) {
+            weights += (uint64_t)products[k]->n * products[k]->k;
+        }
+    }
+    return 2 * weights;
+}
+
 static int describe(embellama_model *model, embellama_error *error)
 {
     const struct emb_model *m = &model->loaded;
@@ -79,6 +92,7 @@ static int describe(embellama_model *model, embellama_error *error)
         .file_bytes = emb_source_file_size(&m->source),
         .packed_bytes = m->weights.block_size,
         .mapped_bytes = m->weights.mapped_size,
+        .token_flops = count_token_flops(&m->weights, &m->spec),
     };
     return EMBELLAMA_OK;
 }

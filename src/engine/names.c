@@ -7,6 +7,12 @@ static const char *const pooling_names[] = {"auto", "mean", "cls", "max", "mean-
 static const char *const normalize_names[] = {"auto", "none", "l2", "max-abs", "p-norm"};
 static const char *const precision_names[] = {"auto", "f32", "bf16", "int8"};
 
+static const char *const operation_names[] = {
+#define OPERATION_NAME(name, text) text,
+    EMBELLAMA_OPERATION_MAP(OPERATION_NAME)
+#undef OPERATION_NAME
+};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *name_of(const char *const *names, size_t count, size_t value)
@@ -43,6 +49,11 @@ const char *embellama_normalize_name(embellama_normalize value)
 const char *embellama_precision_name(embellama_precision value)
 {
     return name_of(precision_names, COUNT(precision_names), (size_t)value);
+}
+
+const char *embellama_operation_name(embellama_operation value)
+{
+    return name_of(operation_names, COUNT(operation_names), (size_t)value);
 }
 
 int embellama_pooling_parse(const char *name, embellama_pooling *out)

@@ -197,6 +197,7 @@ static void encode(const struct pass *p, const void *values, size_t rows, size_t
     if (is_int8(p->m)) {
         struct encode_step step = {p->m->gemm, values, rows, k, a, scales};
         emb_team_run(p->team, encode_item, &step, ceil_div(rows, EMBED_BLOCK));
+        emb_profile_lap(p->s->profile, EMBELLAMA_OPERATION_ENCODE);
     }
 }
 
@@ -295,6 +296,7 @@ static void attention(const struct pass *p)
         emb_team_run(p->team, attention_item, &step, ceil_div(step.count, QUERY_BLOCK) * p->m->spec.heads);
         step.first += step.count;
     }
+    emb_profile_lap(p->s->profile, EMBELLAMA_OPERATION_ATTENTION);
 }
 
 /* ---- The layers ---- */
@@ -316,6 +318,7 @@ static void normalise_all(const struct pass *p, const struct emb_norm *norm)
 {
     struct norm_step step = {p, norm};
     emb_team_run(p->team, norm_item, &step, ceil_div(p->tokens, EMBED_BLOCK));
+    emb_profile_lap(p->s->profile, EMBELLAMA_OPERATION_NORM);
 }
 
 static void attend(const struct pass *p, const struct emb_layer *layer)
@@ -323,10 +326,12 @@ static void attend(const struct pass *p, const struct emb_layer *layer)
     const struct emb_scratch *s = p->s;
     struct input in = {s->a, s->a_scales}, heads = in;
     linear(p, &layer->qkv, in, p->tokens, EMB_ACT_NONE, NULL, s->qkv, !is_f32(p->m));
+    emb_profile_lap(s->profile, EMBELLAMA_OPERATION_QKV);
     attention(p);
     encode(p, s->heads, p->tokens, p->m->spec.hidden, s->a, s->a_scales);
     heads.a = is_f32(p->m) ? s->heads : s->a;
     linear(p, &layer->attention_out, heads, p->tokens, EMB_ACT_NONE, s->x, s->x, false);
+    emb_profile_lap(s->profile, EMBELLAMA_OPERATION_OUTPUT);
     normalise_all(p, &layer->attention_norm);
 }
 
@@ -341,8 +346,10 @@ static void feed_forward(const struct pass *p, const struct emb_layer *layer)
         struct input in = {(const uint8_t *)s->a + r0 * h * m->gemm->a_size, s->a_scales + r0};
         struct input inner = {s->inner_a, s->inner_scales};
         linear(p, &layer->up, in, rows, m->spec.act, NULL, s->inner, is_bf16(m));
+        emb_profile_lap(s->profile, EMBELLAMA_OPERATION_UP);
         encode(p, s->inner, rows, m->spec.intermediate, s->inner_a, s->inner_scales);
         linear(p, &layer->down, inner, rows, EMB_ACT_NONE, x, x, false);
+        emb_profile_lap(s->profile, EMBELLAMA_OPERATION_DOWN);
     }
     normalise_all(p, &layer->out_norm);
 }
@@ -354,7 +361,9 @@ void emb_forward(const struct emb_model *m, struct emb_scratch *s, struct emb_te
     for (size_t i = 0; i < n; i++) {
         p.tokens += inputs[i].count;
     }
+    emb_profile_start(s->profile);
     emb_team_run(team, embed_item, &p, ceil_div(p.tokens, EMBED_BLOCK));
+    emb_profile_lap(s->profile, EMBELLAMA_OPERATION_EMBEDDING);
     for (size_t i = 0; i < m->spec.layers; i++) {
         attend(&p, &m->weights.layers[i]);
         feed_forward(&p, &m->weights.layers[i]);

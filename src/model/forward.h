@@ -4,6 +4,7 @@
 
 #include "base/team.h"
 #include "model/load.h"
+#include "model/profile.h"
 
 /* The scratch memory of one pass: up to tokens rows, for a team of members. One block, sized once; pages never used cost
  * nothing. */
@@ -22,6 +23,7 @@ struct emb_scratch {
     float *rows;         /* [members, 2, hidden] for embedding rows */
     uint8_t *attention;  /* [members, attention_size] */
     size_t attention_size;
+    struct emb_profile *profile; /* NULL, or where a pass counts what its operations take; the caller's */
 };
 
 /* Room for passes of up to tokens rows by members threads; for a single one (members 1) the inner activations are blocked. */
