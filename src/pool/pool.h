@@ -40,6 +40,7 @@ struct emb_pool_recipe {
     embellama_pooling pooling; /* not NONE: an input has one vector */
     embellama_normalize normalize;
     float p;
+    size_t shard_tokens; /* as in embellama_ctx_options */
 };
 
 /* recipe must outlive the pool. */

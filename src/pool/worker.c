@@ -31,6 +31,7 @@ static int start(const void *arg, int threads, void **out, embellama_error *erro
     state->recipe = recipe;
     embellama_ctx_options options = embellama_ctx_options_default();
     options.threads = threads;
+    options.shard_tokens = recipe->shard_tokens;
     int rc = embellama_ctx_new(&state->ctx, recipe->model, &options, error);
     if (rc != EMBELLAMA_OK) {
         emb_free(state);

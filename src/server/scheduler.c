@@ -281,12 +281,11 @@ static void destroy(struct emb_scheduler *s)
     emb_free(s);
 }
 
-static struct emb_scheduler *create(uv_loop_t *loop, size_t queue_size)
+static struct emb_scheduler *create(uv_loop_t *loop)
 {
     struct emb_scheduler *s = emb_calloc(1, sizeof *s);
     if (s) {
         s->loop = loop;
-        s->queue_size = queue_size;
         pthread_mutex_init(&s->lock, NULL);
     }
     return s;
@@ -300,15 +299,15 @@ static void open_handle(struct emb_scheduler *s, uv_handle_t *handle)
 }
 
 /* Frees s where it fails. */
-static int start(struct emb_scheduler *s, const struct emb_pool_engine *engine, struct emb_pool_layout layout,
-                 size_t context, embellama_error *error)
+static int start(struct emb_scheduler *s, const struct emb_scheduler_setup *setup, embellama_error *error)
 {
     int rc = EMBELLAMA_OK;
-    s->layout = layout;
-    s->dim = engine->dim;
-    s->context = context;
-    s->budget = (size_t)layout.threads * TOKENS_PER_THREAD;
-    s->held = emb_calloc((size_t)layout.workers, sizeof *s->held);
+    s->layout = setup->layout;
+    s->dim = setup->engine->dim;
+    s->context = setup->context;
+    s->queue_size = setup->queue_size;
+    s->budget = setup->batch_tokens ? setup->batch_tokens : emb_scheduler_batch_tokens(setup->layout.threads);
+    s->held = emb_calloc((size_t)s->layout.workers, sizeof *s->held);
     s->batches = emb_calloc(batch_count(s), sizeof *s->batches);
     bool whole = s->held && s->batches;
     for (size_t i = 0; whole && i < batch_count(s); i++) {
@@ -318,7 +317,7 @@ static int start(struct emb_scheduler *s, const struct emb_pool_engine *engine, 
         rc = emb_fail_nomem(error);
         goto fail;
     }
-    rc = emb_pool_new(&s->pool, engine, layout, error);
+    rc = emb_pool_new(&s->pool, setup->engine, setup->layout, error);
     if (rc != EMBELLAMA_OK) {
         goto fail;
     }
@@ -339,14 +338,19 @@ fail:
     return rc;
 }
 
-int emb_scheduler_new_over(struct emb_scheduler **out, uv_loop_t *loop, const struct emb_pool_engine *engine,
-                           struct emb_pool_layout layout, size_t context, size_t queue_size, embellama_error *error)
+size_t emb_scheduler_batch_tokens(int threads)
 {
-    struct emb_scheduler *s = create(loop, queue_size);
+    return (size_t)threads * TOKENS_PER_THREAD;
+}
+
+int emb_scheduler_new_over(struct emb_scheduler **out, uv_loop_t *loop, const struct emb_scheduler_setup *setup,
+                           embellama_error *error)
+{
+    struct emb_scheduler *s = create(loop);
     if (!s) {
         return emb_fail_nomem(error);
     }
-    int rc = start(s, engine, layout, context, error);
+    int rc = start(s, setup, error);
     if (rc == EMBELLAMA_OK) {
         *out = s;
     }
@@ -362,15 +366,24 @@ int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const embella
         return emb_fail(error, EMBELLAMA_E_INVALID,
                         "pooling none gives a vector a token, but the server answers with one vector an input");
     }
-    struct emb_scheduler *s = create(loop, options->queue_size);
+    struct emb_scheduler *s = create(loop);
     if (!s) {
         return emb_fail_nomem(error);
     }
-    s->recipe = (struct emb_pool_recipe){
-        .model = model, .pooling = pooling, .normalize = options->normalize, .p = options->p};
+    s->recipe = (struct emb_pool_recipe){.model = model,
+                                         .pooling = pooling,
+                                         .normalize = options->normalize,
+                                         .p = options->p,
+                                         .shard_tokens = options->shard_tokens};
     struct emb_pool_engine engine = emb_pool_engine(&s->recipe);
-    struct emb_pool_layout layout = emb_pool_layout(embellama_cpu_count(), options->workers, options->threads);
-    int rc = start(s, &engine, layout, info->context_length, error);
+    struct emb_scheduler_setup setup = {
+        .engine = &engine,
+        .layout = emb_pool_layout(embellama_cpu_count(), options->workers, options->threads),
+        .batch_tokens = options->batch_tokens,
+        .context = info->context_length,
+        .queue_size = options->queue_size,
+    };
+    int rc = start(s, &setup, error);
     if (rc == EMBELLAMA_OK) {
         *out = s;
     }

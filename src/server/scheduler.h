@@ -40,9 +40,19 @@ struct emb_job {
 int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const embellama_model *model,
                       const struct emb_server_options *options, embellama_error *error);
 
-/* The same over any engine and layout; context is the most tokens an input may have. */
-int emb_scheduler_new_over(struct emb_scheduler **out, uv_loop_t *loop, const struct emb_pool_engine *engine,
-                           struct emb_pool_layout layout, size_t context, size_t queue_size, embellama_error *error);
+/* The same over any engine and layout. */
+struct emb_scheduler_setup {
+    const struct emb_pool_engine *engine;
+    struct emb_pool_layout layout;
+    size_t batch_tokens; /* that a worker takes at once, though always an input; 0: automatic */
+    size_t context;      /* most tokens of an input */
+    size_t queue_size;
+};
+int emb_scheduler_new_over(struct emb_scheduler **out, uv_loop_t *loop, const struct emb_scheduler_setup *setup,
+                           embellama_error *error);
+
+/* Tokens that a worker of so many threads takes at once where nobody says otherwise. */
+size_t emb_scheduler_batch_tokens(int threads);
 
 /* Waits for the workers to finish what they compute, forgets what still waits (done is not called for it), and closes its handles: the
  * loop must run once more before it is closed. NULL is allowed. */

@@ -27,6 +27,8 @@ struct emb_server_options {
     int port;               /* 0: any free one (told in the ready line and the log) */
     int workers;            /* 0: automatic */
     int threads;            /* of each worker; 0: automatic */
+    size_t batch_tokens;    /* that a worker takes at once, of many inputs; 0: automatic */
+    size_t shard_tokens;    /* as in embellama_ctx_options; 0: automatic */
     size_t queue_size;      /* inputs that may wait; beyond, 503 at once */
     embellama_precision precision;
     embellama_pooling pooling;

@@ -198,7 +198,7 @@ static void on_timeout(uv_timer_t *timer)
     fail_msg("the scheduler made no progress for 20 seconds");
 }
 
-static void set_up(struct fixture *f, int workers, size_t queue_size)
+static void set_up_with(struct fixture *f, int workers, size_t queue_size, size_t batch_tokens)
 {
     memset(f, 0, sizeof *f);
     f->self = &f->engine;
@@ -209,9 +209,18 @@ static void set_up(struct fixture *f, int workers, size_t queue_size)
     uv_timer_init(&f->loop, &f->watchdog);
     uv_timer_start(&f->watchdog, on_timeout, 20000, 0);
     struct emb_pool_engine engine = engine_of(f);
-    struct emb_pool_layout layout = {.workers = workers, .threads = 1};
-    assert_int_equal(emb_scheduler_new_over(&f->scheduler, &f->loop, &engine, layout, CONTEXT, queue_size, NULL), 0);
+    struct emb_scheduler_setup setup = {.engine = &engine,
+                                        .layout = {.workers = workers, .threads = 1},
+                                        .batch_tokens = batch_tokens,
+                                        .context = CONTEXT,
+                                        .queue_size = queue_size};
+    assert_int_equal(emb_scheduler_new_over(&f->scheduler, &f->loop, &setup, NULL), 0);
     assert_int_equal(f->engine.started, workers);
+}
+
+static void set_up(struct fixture *f, int workers, size_t queue_size)
+{
+    set_up_with(f, workers, queue_size, 0);
 }
 
 static void tear_down(struct fixture *f)
@@ -321,6 +330,26 @@ static void test_batches_of_many_jobs(void **state)
         check_results(w[i]);
         work_free(w[i]);
     }
+    tear_down(&f);
+}
+
+static void test_batch_tokens(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up_with(&f, 1, 1000, 350);
+    struct work *first = occupy(&f);
+    struct work *w = work_new(&f, 9, 100, 1000);
+    submit(&f, w);
+    open_gate(&f.engine, -1);
+    until_done(&f, 2);
+    check_results(w);
+    assert_int_equal(f.engine.batches, 1 + 3);
+    for (size_t i = 1; i < f.engine.batches; i++) {
+        assert_int_equal(f.engine.tokens[i], 300);
+    }
+    work_free(first);
+    work_free(w);
     tear_down(&f);
 }
 
@@ -596,18 +625,18 @@ static void test_start_that_fails(void **state)
     f.self = &f.engine;
     assert_int_equal(uv_loop_init(&f.loop), 0);
     struct emb_pool_engine engine = engine_of(&f);
-    struct emb_pool_layout layout = {.workers = 3, .threads = 1};
+    struct emb_scheduler_setup setup = {
+        .engine = &engine, .layout = {.workers = 3, .threads = 1}, .context = CONTEXT, .queue_size = 10};
     embellama_error error = {0};
     f.engine.fail_start = 3;
-    assert_int_equal(emb_scheduler_new_over(&f.scheduler, &f.loop, &engine, layout, CONTEXT, 10, &error),
-                     EMBELLAMA_E_NOMEM);
+    assert_int_equal(emb_scheduler_new_over(&f.scheduler, &f.loop, &setup, &error), EMBELLAMA_E_NOMEM);
     assert_string_equal(error.message, "no worker today");
     assert_int_equal(f.engine.stopped, 2);
     f.engine = (struct engine){0};
     int rc = EMBELLAMA_E_NOMEM;
     for (long allowed = 0; rc != EMBELLAMA_OK; allowed++) {
         emb_mem_fail_after(allowed);
-        rc = emb_scheduler_new_over(&f.scheduler, &f.loop, &engine, layout, CONTEXT, 10, &error);
+        rc = emb_scheduler_new_over(&f.scheduler, &f.loop, &setup, &error);
         emb_mem_fail_after(-1);
         assert_true(rc == EMBELLAMA_OK || rc == EMBELLAMA_E_NOMEM);
         assert_true(allowed < 1000);
@@ -624,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_layout),
         cmocka_unit_test(test_one_job),
         cmocka_unit_test(test_batches_of_many_jobs),
+        cmocka_unit_test(test_batch_tokens),
         cmocka_unit_test(test_one_full_batch_waits),
         cmocka_unit_test(test_input_above_the_budget),
         cmocka_unit_test(test_huge_job_does_not_block),
