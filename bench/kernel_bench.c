@@ -159,11 +159,11 @@ struct shape {
 #define RESIDUAL true, EMB_ACT_NONE, true, "bias+residual"
 
 static const struct shape shapes[] = {
-    {16, 384, 1536, PLAIN},   {64, 384, 1536, PLAIN},   {128, 384, 1536, PLAIN},    {512, 384, 1536, PLAIN},
-    {16, 768, 3072, PLAIN},   {64, 768, 3072, PLAIN},   {128, 768, 3072, PLAIN},    {512, 768, 3072, PLAIN},
-    {128, 384, 1152, BIAS},   {128, 384, 384, RESIDUAL}, {128, 384, 1536, BIAS},     {16, 384, 1536, GELU},
-    {128, 384, 1536, GELU},   {128, 1536, 384, RESIDUAL}, {512, 1024, 1024, BIAS},    {1, 384, 1536, PLAIN},
-    {2, 384, 1536, PLAIN},    {4, 384, 1536, PLAIN},    {8, 384, 1536, PLAIN},
+    {16, 384, 1536, PLAIN}, {64, 384, 1536, PLAIN},     {128, 384, 1536, PLAIN}, {512, 384, 1536, PLAIN},
+    {16, 768, 3072, PLAIN}, {64, 768, 3072, PLAIN},     {128, 768, 3072, PLAIN}, {512, 768, 3072, PLAIN},
+    {128, 384, 1152, BIAS}, {128, 384, 384, RESIDUAL},  {128, 384, 1536, BIAS},  {16, 384, 1536, GELU},
+    {128, 384, 1536, GELU}, {128, 1536, 384, RESIDUAL}, {512, 1024, 1024, BIAS}, {1, 384, 1536, PLAIN},
+    {2, 384, 1536, PLAIN},  {4, 384, 1536, PLAIN},      {8, 384, 1536, PLAIN},
 };
 
 /* x as the product takes it; the caller frees a and scales. */
@@ -271,11 +271,13 @@ static void call_attention(void *arg)
     call->t->attention(&call->job);
 }
 
-static void bench_attention(const char *tier, const struct emb_kernels *t, size_t n, size_t dim, double peak)
+static void bench_attention(const char *tier, const struct emb_kernels *t, size_t n, size_t dim, struct peaks peak)
 {
     size_t ld = 3 * 12 * dim;
     float *qkv = random_floats(n * ld), *out = buffer(n * dim * sizeof(float));
+    emb_bf16 *qkv16 = buffer(n * ld * sizeof(emb_bf16));
     void *scratch = buffer(t->attention_scratch(n, dim));
+    t->f32_to_bf16(qkv, n * ld, qkv16);
     struct attention_call call = {t,
                                   {.q = qkv,
                                    .k = qkv + 12 * dim,
@@ -288,11 +290,20 @@ static void bench_attention(const char *tier, const struct emb_kernels *t, size_
                                    .out = out,
                                    .ldo = dim,
                                    .scratch = scratch}};
-    double seconds = best_seconds(call_attention, &call);
+    double seconds = best_seconds(call_attention, &call), gflop = 4e-9 * (double)(n * n * dim);
     char what[96];
-    snprintf(what, sizeof(what), "attention n=%zu head_dim=%zu", n, dim);
-    report(tier, what, 4e-9 * (double)(n * n * dim) / seconds, peak);
+    snprintf(what, sizeof(what), "attention f32 n=%zu head_dim=%zu", n, dim);
+    report(tier, what, gflop / seconds, peak.f32);
+    call.job.q = qkv16;
+    call.job.k = qkv16 + 12 * dim;
+    call.job.v = qkv16 + 24 * dim;
+    call.job.in_bf16 = true;
+    call.job.out_bf16 = true;
+    double seconds16 = best_seconds(call_attention, &call);
+    snprintf(what, sizeof(what), "attention bf16 n=%zu head_dim=%zu (%.2f x)", n, dim, seconds / seconds16);
+    report(tier, what, gflop / seconds16, peak.bf16);
     emb_free(qkv);
+    emb_free(qkv16);
     emb_free(out);
     emb_free(scratch);
 }
@@ -316,18 +327,19 @@ static void call_convert(void *arg)
     c->t->f32_to_bf16(c->x, c->rows * c->dim, c->y16);
 }
 
-static void bench_rows(const char *tier, const struct emb_kernels *t)
+static void bench_rows(const char *tier, const struct emb_kernels *t, size_t dim)
 {
-    struct rows_call c = {.t = t, .rows = 128, .dim = 384};
+    struct rows_call c = {.t = t, .rows = 128, .dim = dim};
     c.x = random_floats(c.rows * c.dim);
     c.gamma = random_floats(c.dim);
     c.y = buffer(c.rows * c.dim * sizeof(float));
     c.y16 = buffer(c.rows * c.dim * sizeof(emb_bf16));
     double elements = (double)(c.rows * c.dim);
-    printf("%-11s %-44s %8.3f ns an element\n", tier, "layernorm 128x384, f32 and bf16 out",
-           best_seconds(call_layernorm, &c) / elements * 1e9);
-    printf("%-11s %-44s %8.3f ns an element\n", tier, "f32_to_bf16 128x384",
-           best_seconds(call_convert, &c) / elements * 1e9);
+    char what[96];
+    snprintf(what, sizeof(what), "layernorm 128x%zu, f32 and bf16 out", dim);
+    printf("%-11s %-44s %8.3f ns an element\n", tier, what, best_seconds(call_layernorm, &c) / elements * 1e9);
+    snprintf(what, sizeof(what), "f32_to_bf16 128x%zu", dim);
+    printf("%-11s %-44s %8.3f ns an element\n", tier, what, best_seconds(call_convert, &c) / elements * 1e9);
     emb_free(c.x);
     emb_free(c.gamma);
     emb_free(c.y);
@@ -356,8 +368,8 @@ static void bench_tier(const char *tier)
     const struct emb_kernels *t = emb_kernels_get(tier);
     struct peaks peak = measure_peaks(tier);
     if (peak.f32 > 0) {
-        printf("%-11s %-44s %8.1f f32, %.1f bf16, %.1f int8\n", tier, "peak of one core, GFLOP/s", peak.f32,
-               peak.bf16, peak.i8);
+        printf("%-11s %-44s %8.1f f32, %.1f bf16, %.1f int8\n", tier, "peak of one core, GFLOP/s", peak.f32, peak.bf16,
+               peak.i8);
     }
     const struct emb_gemm *gemms[] = {&t->gemm_f32, &t->gemm_bf16, &t->gemm_i8};
     const double gemm_peaks[] = {peak.f32, peak.bf16, peak.i8};
@@ -365,16 +377,18 @@ static void bench_tier(const char *tier)
         bench_gemm(tier, gemms[i], gemm_peaks[i]);
         bench_convert(tier, gemms[i]);
     }
-    static const size_t lengths[] = {16, 128, 512, 2048};
+    static const size_t lengths[] = {16, 32, 64, 128, 256, 512, 2048};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        bench_attention(tier, t, lengths[i], 32, peak.f32);
-        bench_attention(tier, t, lengths[i], 64, peak.f32);
+        bench_attention(tier, t, lengths[i], 32, peak);
+        bench_attention(tier, t, lengths[i], 64, peak);
     }
     bench_act(tier, t, EMB_ACT_NONE, "end of a tile, no activation");
     bench_act(tier, t, EMB_ACT_GELU, "end of a tile, gelu");
     bench_act(tier, t, EMB_ACT_GELU_TANH, "end of a tile, gelu_tanh");
     bench_act(tier, t, EMB_ACT_SILU, "end of a tile, silu");
-    bench_rows(tier, t);
+    bench_rows(tier, t, 384);
+    bench_rows(tier, t, 768);
+    bench_rows(tier, t, 1024);
 }
 
 int main(int argc, char **argv)

@@ -208,6 +208,8 @@ static void store_rows(const struct emb_attention_job *job, const struct tile *t
             size_t at = (row + r) * job->ldo + d;
             if (job->out_bf16) {
                 emb256_store_bf16((emb_bf16 *)job->out + at, count, x);
+            } else if (count == LANES) {
+                _mm256_storeu_ps((float *)job->out + at, x);
             } else {
                 _mm256_maskstore_ps((float *)job->out + at, emb256_mask(count), x);
             }

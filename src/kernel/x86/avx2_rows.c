@@ -50,23 +50,50 @@ static float row_squares(const float *x, size_t dim, float mean)
     return fold(sum);
 }
 
+struct norm {
+    __m256 mean, scale;
+    const float *x, *gamma, *beta;
+    float *y;
+    emb_bf16 *y16; /* or NULL */
+};
+
+static inline __m256 norm_lanes(const struct norm *n, __m256 x, __m256 gamma, __m256 beta)
+{
+    return _mm256_fmadd_ps(_mm256_mul_ps(_mm256_sub_ps(x, n->mean), n->scale), gamma, beta);
+}
+
+static void norm_row(const struct norm *n, size_t dim)
+{
+    size_t i = 0;
+    for (; i + LANES <= dim; i += LANES) {
+        __m256 d =
+            norm_lanes(n, _mm256_loadu_ps(n->x + i), _mm256_loadu_ps(n->gamma + i), _mm256_loadu_ps(n->beta + i));
+        _mm256_storeu_ps(n->y + i, d);
+        if (n->y16) {
+            emb256_store_bf16(n->y16 + i, LANES, d);
+        }
+    }
+    if (i < dim) {
+        __m256i mask = emb256_mask(dim - i);
+        __m256 d = norm_lanes(n, _mm256_maskload_ps(n->x + i, mask), _mm256_maskload_ps(n->gamma + i, mask),
+                              _mm256_maskload_ps(n->beta + i, mask));
+        _mm256_maskstore_ps(n->y + i, mask, d);
+        if (n->y16) {
+            emb256_store_bf16(n->y16 + i, dim - i, d);
+        }
+    }
+}
+
 static void layernorm(const float *x, size_t rows, size_t dim, const float *gamma, const float *beta, float eps,
                       float *y, emb_bf16 *y16)
 {
-    for (size_t r = 0; r < rows; r++, x += dim, y += dim) {
-        float mean = row_sum(x, dim) / (float)dim;
-        float inverse = 1.0f / sqrtf(row_squares(x, dim, mean) / (float)dim + eps);
-        const __m256 m = _mm256_set1_ps(mean), scale = _mm256_set1_ps(inverse);
-        for (size_t i = 0; i < dim; i += LANES) {
-            size_t count = dim - i < LANES ? dim - i : LANES;
-            __m256i mask = emb256_mask(count);
-            __m256 d = _mm256_mul_ps(_mm256_sub_ps(_mm256_maskload_ps(x + i, mask), m), scale);
-            d = _mm256_fmadd_ps(d, _mm256_maskload_ps(gamma + i, mask), _mm256_maskload_ps(beta + i, mask));
-            _mm256_maskstore_ps(y + i, mask, d);
-            if (y16) {
-                emb256_store_bf16(y16 + r * dim + i, count, d);
-            }
-        }
+    for (size_t r = 0; r < rows; r++) {
+        struct norm n = {.x = x + r * dim, .gamma = gamma, .beta = beta, .y = y + r * dim};
+        n.y16 = y16 ? y16 + r * dim : NULL;
+        float mean = row_sum(n.x, dim) / (float)dim;
+        n.mean = _mm256_set1_ps(mean);
+        n.scale = _mm256_set1_ps(1.0f / sqrtf(row_squares(n.x, dim, mean) / (float)dim + eps));
+        norm_row(&n, dim);
     }
 }
 

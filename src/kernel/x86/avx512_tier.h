@@ -13,6 +13,8 @@ void emb_attention_avx512(const struct emb_attention_job *job);
 /* What f32 needs is enough for bf16 too: the scratch is emb_attention_scratch_avx512. */
 void emb_attention_avx512bf16(const struct emb_attention_job *job);
 
+void emb_layernorm_avx512bf16(const float *x, size_t rows, size_t dim, const float *gamma, const float *beta, float eps,
+                              float *y, emb_bf16 *y16);
 void emb_f32_to_bf16_avx512(const float *x, size_t n, emb_bf16 *y);
 
 #endif

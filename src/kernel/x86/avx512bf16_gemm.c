@@ -147,5 +147,6 @@ void emb_kernels_init_avx512bf16(struct emb_kernels *t)
     t->gemm_bf16.encode = encode;
     t->gemm_bf16.run = run;
     t->attention = emb_attention_avx512bf16;
+    t->layernorm = emb_layernorm_avx512bf16;
     t->f32_to_bf16 = f32_to_bf16;
 }
