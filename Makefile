@@ -13,7 +13,7 @@ test_env = EMBELLAMA_TEST_MODEL="$$(scripts/get-model)" && \
 	EMBELLAMA_TEST_PYTHON="$$(scripts/python-venv test tests/api/requirements.txt)" && \
 	export EMBELLAMA_TEST_MODEL EMBELLAMA_TEST_PYTHON
 
-.PHONY: build serve model test bench format check asan tsan fuzz install uninstall deps clean help
+.PHONY: build serve model test bench bench-peers profile format check asan tsan fuzz install uninstall deps clean help
 
 build: ## Build the library and the command (the default)
 	@scripts/install-deps build
@@ -35,6 +35,12 @@ test: ## Build and run all tests
 
 bench: build model ## Measure bulk speed beside ONNX Runtime in one run, and the kernels
 	@scripts/bench $(BUILD) $(ARGS)
+
+bench-peers: build model ## Measure beside all peers in one run (docs/performance.md): bench/results; ARGS="--shapes bge-base ..."
+	@scripts/bench-peers $(BUILD) $(ARGS)
+
+profile: model ## Flame graphs, heap profile and scheduling of the bulk and the single-text job: bench/results
+	@scripts/profile $(BUILD)-profile
 
 format: ## Format all C and C++ files in place
 	@scripts/install-deps check
@@ -72,7 +78,7 @@ deps: ## Install all system packages that building, testing and checking need
 	@scripts/install-deps all
 
 clean: ## Remove the build folders
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-check-gcc $(BUILD)-check-clang
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-check-gcc $(BUILD)-check-clang $(BUILD)-profile
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
