@@ -29,7 +29,10 @@ bool emb_body_is_json(const char *content_type)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* Value of the escape \uXXXX at text[0..size), or -1. */
@@ -87,9 +90,10 @@ int emb_body_parse(struct emb_json **out, const char *body, size_t size, embella
     }
     size_t at = lone_surrogate(body, size);
     if (at < size) {
-        return emb_fail_at(error, rc, at,
-                           "the escape %.6s at byte %zu is a lone surrogate, half of a pair, and stands for no character",
-                           body + at, at);
+        return emb_fail_at(
+            error, rc, at,
+            "the escape %.6s at byte %zu is a lone surrogate, half of a pair, and stands for no character", body + at,
+            at);
     }
     return rc;
 }

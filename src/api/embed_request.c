@@ -1,5 +1,5 @@
-/* Requests for vectors, from body to reply. Owns their memory and their way between the loop, the thread pool of the loop (large bodies
- * and replies, so that the loop keeps answering) and the scheduler. Knows no dialect. */
+/* Requests for vectors, from body to reply. Owns their memory and their way between the loop, the thread pool of
+ * the loop (large bodies and replies, so that the loop keeps answering) and the scheduler. Knows no dialect. */
 #include "api/embed_request.h"
 
 #include <stdarg.h>
@@ -51,7 +51,7 @@ static void request_free(struct request *q)
     emb_free(q);
 }
 
-/* ---- Refusals ----------------------------------------------------------------------------------------------------- */
+/* ---- Refusals ---- */
 
 static int refuse(struct emb_embed_request *r, int http, const char *type, const char *param, const char *code,
                   const char *format, va_list args)
@@ -126,18 +126,19 @@ static void answer_refusal(struct emb_exchange *x, const struct emb_scheduler *s
                        refusal->message);
 }
 
-/* ---- Inputs ------------------------------------------------------------------------------------------------------- */
+/* ---- Inputs ---- */
 
-/* Keeps the input of count tokens that lies behind the others in r->ids, of which only limit have to be there if it is too long. */
+/* Keeps the input of count tokens that lies behind the others in r->ids, of which only limit have to be there if
+ * it is too long. */
 static int keep(struct emb_embed_request *r, const char *name, size_t count)
 {
     if (count > r->limit) {
         if (!r->truncate) {
-            return emb_embed_invalid(
-                r, name,
-                "This model's maximum context length is %zu tokens, however you requested %zu tokens (%s). Please shorten it, "
-                "or send \"truncate\": true to have it cut.",
-                r->limit, count, name);
+            return emb_embed_invalid(r, name,
+                                     "This model's maximum context length is %zu tokens, however you requested %zu "
+                                     "tokens (%s). Please shorten it, "
+                                     "or send \"truncate\": true to have it cut.",
+                                     r->limit, count, name);
         }
         count = embellama_truncate_ids(r->model, r->ids + r->tokens, count, r->limit);
         r->truncated++;
@@ -181,7 +182,8 @@ static int refuse_token(struct emb_embed_request *r, const char *name, size_t in
 {
     return emb_embed_invalid(
         r, name,
-        "%s: token id %lld at position %zu is outside this model's vocabulary of %zu tokens. The client probably tokenised with "
+        "%s: token id %lld at position %zu is outside this model's vocabulary of %zu tokens. The client probably "
+        "tokenised with "
         "another model's vocabulary: let it send text instead (LangChain: check_embedding_ctx_length=False).",
         name, (long long)id, index, embellama_model_get_info(r->model)->vocab_size);
 }
@@ -193,7 +195,8 @@ static int read_ids(struct emb_embed_request *r, const char *name, struct emb_js
     for (struct emb_json_iter it = emb_json_iterate(ids); emb_json_next(&it); i++) {
         int64_t id;
         if (!emb_json_int(it.value, &id)) {
-            return emb_embed_invalid(r, name, "'$.%s' is invalid: it is a list of token ids, but its element %zu is %s.", name,
+            return emb_embed_invalid(r, name,
+                                     "'$.%s' is invalid: it is a list of token ids, but its element %zu is %s.", name,
                                      i, emb_json_type_name(emb_json_type(it.value)));
         }
         if (id < 0 || id > INT32_MAX) {
@@ -253,7 +256,7 @@ const float *emb_embed_vector(const struct emb_embed_request *r, size_t i)
     return r->vectors + i * embellama_dim(r->model);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 static bool make_results(struct request *q)
 {
@@ -290,7 +293,7 @@ static void read_body(struct request *q)
     emb_json_free(json);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ---- */
 
 /* On any thread. */
 static void write_reply(struct request *q)
@@ -302,7 +305,8 @@ static void write_reply(struct request *q)
             embellama_normalize_vector(r->vectors + i * dim, r->dimensions, q->normalize, q->p);
         }
     }
-    emb_buf_init(&q->reply, r->inputs * (r->dimensions * (EMB_FLOAT_CHARS + 1) + VECTOR_FRAME_BYTES) + REPLY_FRAME_BYTES);
+    emb_buf_init(&q->reply,
+                 r->inputs * (r->dimensions * (EMB_FLOAT_CHARS + 1) + VECTOR_FRAME_BYTES) + REPLY_FRAME_BYTES);
     r->dialect->write(r, &q->reply);
 }
 
@@ -343,7 +347,7 @@ static void start_writing(struct request *q)
     send_reply(q);
 }
 
-/* ---- Between ------------------------------------------------------------------------------------------------------ */
+/* ---- Between ---- */
 
 static void refuse_and_free(struct request *q)
 {
@@ -461,7 +465,8 @@ static void start_reading(struct request *q)
         if (q->copy) {
             memcpy(q->copy, q->body, q->body_size + EMB_JSON_PADDING);
             q->body = q->copy;
-            if (uv_queue_work(emb_scheduler_loop(emb_server_scheduler(q->server)), &q->work, on_read_work, on_read) == 0) {
+            uv_loop_t *loop = emb_scheduler_loop(emb_server_scheduler(q->server));
+            if (uv_queue_work(loop, &q->work, on_read_work, on_read) == 0) {
                 return;
             }
         }
@@ -476,7 +481,8 @@ static bool refuse_early(struct emb_server *server, struct emb_exchange *x)
     struct emb_embed_request r = {0};
     const char *content_type = emb_exchange_header(x, "content-type");
     if (emb_server_stopping(server)) {
-        emb_embed_refuse(&r, 503, "server_error", NULL, "stopping", "The server is stopping and takes no new requests.");
+        emb_embed_refuse(&r, 503, "server_error", NULL, "stopping",
+                         "The server is stopping and takes no new requests.");
     } else if (!emb_body_is_json(content_type)) {
         char excerpt[80];
         emb_embed_refuse(&r, 415, "invalid_request_error", NULL, "unsupported_media_type",

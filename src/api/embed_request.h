@@ -1,8 +1,9 @@
 /* The life of a request for vectors, whatever dialect it is written in.
  *
- * Body → JSON → inputs as token ids → the scheduler's queue → vectors → reply. A dialect gives two functions, which turn JSON into inputs
- * and vectors into JSON; everything else is here: what is done on the loop and what beside it, a client that leaves in between, a full
- * queue, an input that fails, the errors. Errors are in OpenAI's envelope. */
+ * Body → JSON → inputs as token ids → the scheduler's queue → vectors → reply. A dialect gives two functions,
+ * which turn JSON into inputs and vectors into JSON; everything else is here: what is done on the loop and what
+ * beside it, a client that leaves in between, a full queue, an input that fails, the errors. Errors are in
+ * OpenAI's envelope. */
 #ifndef EMB_EMBED_REQUEST_H
 #define EMB_EMBED_REQUEST_H
 
@@ -43,7 +44,8 @@ struct emb_embed_request {
 };
 
 struct emb_embed_dialect {
-    /* Takes the inputs and options from the body, an object. Returns 0, or -1 with the refusal filled. On any thread. */
+    /* Takes the inputs and options from the body, an object. Returns 0, or -1 with the refusal filled. On any
+     * thread. */
     int (*read)(struct emb_embed_request *r, struct emb_json_value body);
     /* Writes the reply. On any thread. */
     void (*write)(const struct emb_embed_request *r, struct emb_buf *out);
@@ -52,7 +54,8 @@ struct emb_embed_dialect {
 /* Handles a POST of the dialect. */
 void emb_embed_serve(struct emb_server *server, struct emb_exchange *x, const struct emb_embed_dialect *dialect);
 
-/* For read. name is what the message and param call the input: "input", "input[3]". Both return 0, or -1 with the refusal filled. */
+/* For read. name is what the message and param call the input: "input", "input[3]". Both return 0, or -1 with the
+ * refusal filled. */
 int emb_embed_add_text(struct emb_embed_request *r, const char *name, embellama_text text);
 
 /* The input is a JSON array of token ids; special tokens are put around them unless they are there. */
@@ -67,7 +70,8 @@ __attribute__((format(printf, 6, 7))) int emb_embed_refuse(struct emb_embed_requ
 __attribute__((format(printf, 3, 4))) int emb_embed_invalid(struct emb_embed_request *r, const char *param,
                                                             const char *format, ...);
 
-/* The first characters of a client's text for use in a message: at most size - 1 bytes, whole characters, "..." where cut. size >= 8. */
+/* The first characters of a client's text for use in a message: at most size - 1 bytes, whole characters, "..."
+ * where cut. size >= 8. */
 const char *emb_embed_excerpt(const char *text, size_t text_size, char *out, size_t size);
 
 /* Vector of input i: `dimensions` values. */

@@ -1,4 +1,5 @@
-/* OpenAI's dialect: POST /v1/embeddings, GET /v1/models and /v1/models/{id} (https://platform.openai.com/docs/api-reference). */
+/* OpenAI's dialect: POST /v1/embeddings, GET /v1/models and /v1/models/{id}
+ * (https://platform.openai.com/docs/api-reference). */
 #include "api/handlers.h"
 
 #include <stdio.h>
@@ -18,15 +19,16 @@ enum {
 /* The organisation under which this kind of model is published: clients often give the full name. */
 static const char publisher[] = "sentence-transformers/";
 
-/* ---- The model's names -------------------------------------------------------------------------------------------- */
+/* ---- The model's names ---- */
 
 static bool equal(const char *name, const char *text, size_t size)
 {
     return strlen(name) == size && memcmp(name, text, size) == 0;
 }
 
-/* A name stands for the model with or without its publisher, "all-MiniLM-L6-v2" and "sentence-transformers/all-MiniLM-L6-v2"; one of
- * another organisation with or without it, too, where the model is served under that name. */
+/* A name stands for the model with or without its publisher, "all-MiniLM-L6-v2" and
+ * "sentence-transformers/all-MiniLM-L6-v2"; one of another organisation with or without it, too, where the model
+ * is served under that name. */
 static bool names(const char *name, const char *text, size_t size)
 {
     if (equal(name, text, size)) {
@@ -45,7 +47,7 @@ static bool names_model(const embellama_model *model, const char *served, const 
     return names(served, text, size) || names(embellama_model_get_info(model)->name, text, size);
 }
 
-/* ---- The request -------------------------------------------------------------------------------------------------- */
+/* ---- The request ---- */
 
 /* A member that is given: null counts as absent. */
 static bool member(struct emb_json_value body, const char *key, struct emb_json_value *out)
@@ -99,10 +101,9 @@ static int read_format(struct emb_embed_request *r, struct emb_json_value body)
         return 0;
     }
     char excerpt[64];
-    return emb_embed_invalid(r, "encoding_format",
-                             "Invalid value for 'encoding_format' = %s. Supported values: ['float', 'base64'].",
-                             emb_json_type(v) == EMB_JSON_STRING ? emb_embed_excerpt(format, size, excerpt, sizeof excerpt)
-                                                                 : type_of(v));
+    return emb_embed_invalid(
+        r, "encoding_format", "Invalid value for 'encoding_format' = %s. Supported values: ['float', 'base64'].",
+        emb_json_type(v) == EMB_JSON_STRING ? emb_embed_excerpt(format, size, excerpt, sizeof excerpt) : type_of(v));
 }
 
 static int read_dimensions(struct emb_embed_request *r, struct emb_json_value body)
@@ -114,11 +115,13 @@ static int read_dimensions(struct emb_embed_request *r, struct emb_json_value bo
         return 0;
     }
     if (!emb_json_int(v, &dimensions)) {
-        return emb_embed_invalid(r, "dimensions", "'$.dimensions' is invalid: it must be an integer from 1 to %zu, but it is %s.",
-                                 dim, type_of(v));
+        return emb_embed_invalid(r, "dimensions",
+                                 "'$.dimensions' is invalid: it must be an integer from 1 to %zu, but it is %s.", dim,
+                                 type_of(v));
     }
     if (dimensions < 1 || (uint64_t)dimensions > dim) {
-        return emb_embed_invalid(r, "dimensions", "'$.dimensions' is invalid: it must be from 1 to %zu, but it is %lld.", dim,
+        return emb_embed_invalid(r, "dimensions",
+                                 "'$.dimensions' is invalid: it must be from 1 to %zu, but it is %lld.", dim,
                                  (long long)dimensions);
     }
     r->dimensions = (size_t)dimensions;
@@ -160,7 +163,8 @@ static int read_list(struct emb_embed_request *r, struct emb_json_value list, en
                                      emb_json_type_name(type), emb_json_type_name(kind));
         }
         if (r->inputs == INPUTS_MAX) {
-            return emb_embed_invalid(r, "input", "'$.input' is invalid: a request may hold %d inputs, but this one holds %zu.",
+            return emb_embed_invalid(r, "input",
+                                     "'$.input' is invalid: a request may hold %d inputs, but this one holds %zu.",
                                      INPUTS_MAX, emb_json_size(list));
         }
         int rc = kind == EMB_JSON_STRING ? add_text(r, name, it.value) : emb_embed_add_ids(r, name, it.value);
@@ -183,7 +187,8 @@ static int read_input(struct emb_embed_request *r, struct emb_json_value body)
     }
     if (type != EMB_JSON_ARRAY) {
         return emb_embed_invalid(
-            r, "input", "'$.input' is invalid: it must be a string, a list of strings or token ids, but it is %s.", type_of(v));
+            r, "input", "'$.input' is invalid: it must be a string, a list of strings or token ids, but it is %s.",
+            type_of(v));
     }
     struct emb_json_iter it = emb_json_iterate(v);
     if (!emb_json_next(&it)) {
@@ -212,7 +217,7 @@ static int read_embeddings(struct emb_embed_request *r, struct emb_json_value bo
     return rc;
 }
 
-/* ---- The reply ---------------------------------------------------------------------------------------------------- */
+/* ---- The reply ---- */
 
 static void write_floats(struct emb_buf *out, const float *values, size_t n)
 {
@@ -254,9 +259,10 @@ void emb_openai_embeddings(struct emb_server *server, struct emb_exchange *x)
     emb_embed_serve(server, x, &dialect);
 }
 
-/* ---- Models ------------------------------------------------------------------------------------------------------- */
+/* ---- Models ---- */
 
-/* OpenAI's members, and what else a client may want to know. `created` is when the model's file or folder was last changed. */
+/* OpenAI's members, and what else a client may want to know. `created` is when the model's file or folder was last
+ * changed. */
 static void write_model(struct emb_buf *out, struct emb_server *server)
 {
     const embellama_model_info *info = embellama_model_get_info(emb_server_model(server));
@@ -273,8 +279,9 @@ static void write_model(struct emb_buf *out, struct emb_server *server)
     emb_buf_printf(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"embellama\"", created);
     emb_buf_printf(out, ",\"dimensions\":%zu,\"context_length\":%zu", info->dim,
                    shorter ? options->max_length : info->context_length);
-    emb_buf_printf(out, ",\"pooling\":\"%s\",\"normalize\":\"%s\",\"precision\":\"%s\"", embellama_pooling_name(pooling),
-                   embellama_normalize_name(normalize), embellama_precision_name(info->precision));
+    emb_buf_printf(out, ",\"pooling\":\"%s\",\"normalize\":\"%s\",\"precision\":\"%s\"",
+                   embellama_pooling_name(pooling), embellama_normalize_name(normalize),
+                   embellama_precision_name(info->precision));
     emb_buf_puts(out, ",\"family\":");
     emb_json_write_cstring(out, info->family);
     emb_buf_puts(out, "}");

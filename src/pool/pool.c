@@ -1,4 +1,5 @@
-/* The pool of worker threads: who gets how many cores, and the hand-over of batches. What a batch is computed with is worker.c's. */
+/* The pool of worker threads: who gets how many cores, and the hand-over of batches. What a batch is computed with
+ * is worker.c's. */
 #include "pool/pool.h"
 
 #include <pthread.h>
@@ -7,7 +8,8 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-/* Cores one forward pass still uses well: beyond, its threads wait for each other more than another worker would cost. */
+/* Cores one forward pass still uses well: beyond, its threads wait for each other more than another worker would
+ * cost. */
 enum { CORES_PER_WORKER = 8 };
 
 struct worker {

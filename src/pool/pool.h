@@ -1,8 +1,8 @@
 /* Workers that compute: the seam between serving and the engine.
  *
- * A worker is a thread here, with an engine context of its own over the one shared model. What crosses the seam is plain data that
- * a socket could carry: token ids in, vectors and statuses out. The pool knows nothing of requests, HTTP or JSON, and decides
- * nothing about what belongs together in a batch. */
+ * A worker is a thread here, with an engine context of its own over the one shared model. What crosses the seam is
+ * plain data that a socket could carry: token ids in, vectors and statuses out. The pool knows nothing of
+ * requests, HTTP or JSON, and decides nothing about what belongs together in a batch. */
 #ifndef EMB_POOL_H
 #define EMB_POOL_H
 
@@ -13,10 +13,10 @@ struct emb_pool;
 /* The submitter owns the memory and leaves it alone from submission until done is called. */
 struct emb_pool_batch {
     size_t inputs;
-    int32_t *ids;     /* all inputs' tokens, one input after the other, special tokens included */
-    uint32_t *counts; /* [inputs] tokens of each */
-    float *vectors;   /* [inputs, dim], written by the worker; zeros for an input that failed */
-    int *statuses;    /* [inputs], written by the worker: an embellama_status each */
+    int32_t *ids;        /* all inputs' tokens, one input after the other, special tokens included */
+    uint32_t *counts;    /* [inputs] tokens of each */
+    float *vectors;      /* [inputs, dim], written by the worker; zeros for an input that failed */
+    int *statuses;       /* [inputs], written by the worker: an embellama_status each */
     uint64_t started_ns; /* when the worker took it up (CLOCK_MONOTONIC) and how long it computed */
     uint64_t compute_ns;
     void (*done)(struct emb_pool_batch *batch); /* called on the worker's thread */
@@ -51,8 +51,9 @@ struct emb_pool_layout {
     int threads; /* of each worker */
 };
 
-/* Shares cores out. 0 means automatic for either number: up to 8 cores make one worker, more cores make as many equal workers as keep
- * each at 8 or below; a number that is given decides the other. Automatic numbers never multiply to more than cores. */
+/* Shares cores out. 0 means automatic for either number: up to 8 cores make one worker, more cores make as many
+ * equal workers as keep each at 8 or below; a number that is given decides the other. Automatic numbers never
+ * multiply to more than cores. */
 struct emb_pool_layout emb_pool_layout(int cores, int workers, int threads);
 
 /* Batches a worker may hold: the one it computes, and one that waits so that it need not idle in between. */

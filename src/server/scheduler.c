@@ -1,5 +1,5 @@
-/* The queue and its batches. Owns the pool, the jobs' ring and the batches' memory; results come back from the workers' threads over
- * one list and one uv_async. */
+/* The queue and its batches. Owns the pool, the jobs' ring and the batches' memory; results come back from the
+ * workers' threads over one list and one uv_async. */
 #include "server/scheduler.h"
 
 #include <assert.h>
@@ -10,8 +10,9 @@
 #include "base/status.h"
 
 enum {
-    /* Tokens of a batch for each thread of its worker. From some 256 the matrix products run at full speed; the rest keeps short the
-     * share of time in which the last texts of a batch leave threads idle. More would only make small requests wait longer. */
+    /* Tokens of a batch for each thread of its worker. From some 256 the matrix products run at full speed; the
+     * rest keeps short the share of time in which the last texts of a batch leave threads idle. More would only
+     * make small requests wait longer. */
     TOKENS_PER_THREAD = 1024,
     /* Inputs of a batch, which bounds the memory of its vectors. */
     BATCH_INPUTS = 256,
@@ -35,10 +36,10 @@ struct batch {
 
 struct emb_scheduler {
     uv_loop_t *loop;
-    uv_async_t computed;  /* a worker finished a batch */
-    uv_check_t gathered;  /* everything that had arrived was read: time to form batches */
-    uv_idle_t hurry;      /* active while new jobs wait for that, so that the loop does not sleep first */
-    int handles;          /* open ones */
+    uv_async_t computed; /* a worker finished a batch */
+    uv_check_t gathered; /* everything that had arrived was read: time to form batches */
+    uv_idle_t hurry;     /* active while new jobs wait for that, so that the loop does not sleep first */
+    int handles;         /* open ones */
     struct emb_pool *pool;
     struct emb_pool_recipe recipe;
     struct emb_pool_layout layout;
@@ -47,8 +48,8 @@ struct emb_scheduler {
     size_t budget; /* tokens of a batch */
     size_t queue_size;
 
-    struct batch *batches; /* [workers * EMB_POOL_DEPTH] */
-    int *held;             /* [workers] batches each has */
+    struct batch *batches;    /* [workers * EMB_POOL_DEPTH] */
+    int *held;                /* [workers] batches each has */
     struct emb_job *turn;     /* ring of jobs with waiting inputs: the one whose turn it is */
     struct emb_job *finished; /* ring of jobs whose done is about to be called */
     size_t waiting;
@@ -146,8 +147,8 @@ static struct batch *free_batch(struct emb_scheduler *s)
     return NULL;
 }
 
-/* Gives the workers what they can take. Idle workers share what there is. A batch for a busy worker waits behind the one it computes, so
- * it is formed only when it is full: until then later arrivals may still join it. */
+/* Gives the workers what they can take. Idle workers share what there is. A batch for a busy worker waits behind
+ * the one it computes, so it is formed only when it is full: until then later arrivals may still join it. */
 static void dispatch(struct emb_scheduler *s)
 {
     while (s->turn) {

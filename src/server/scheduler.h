@@ -1,8 +1,9 @@
 /* The queue of inputs and the batches made of it.
  *
- * The unit of work is an input, not a request. A request's inputs form a job; jobs take turns, one input each, so that a huge request
- * never blocks a small one, and inputs of different requests share a batch. Nothing waits for company: a batch is formed as soon as
- * a worker is idle. Owns the worker pool. Everything here is called on the loop's thread. */
+ * The unit of work is an input, not a request. A request's inputs form a job; jobs take turns, one input each, so
+ * that a huge request never blocks a small one, and inputs of different requests share a batch. Nothing waits for
+ * company: a batch is formed as soon as a worker is idle. Owns the worker pool. Everything here is called on the
+ * loop's thread. */
 #ifndef EMB_SCHEDULER_H
 #define EMB_SCHEDULER_H
 
@@ -35,8 +36,8 @@ struct emb_job {
     uint64_t submitted_ns;
 };
 
-/* Starts the workers. The model must outlive the scheduler; options is read here only. Errors: E_INVALID for pooling none, which gives
- * no single vector to an input; E_NOMEM. */
+/* Starts the workers. The model must outlive the scheduler; options is read here only. Errors: E_INVALID for
+ * pooling none, which gives no single vector to an input; E_NOMEM. */
 int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const embellama_model *model,
                       const struct emb_server_options *options, embellama_error *error);
 
@@ -54,19 +55,19 @@ int emb_scheduler_new_over(struct emb_scheduler **out, uv_loop_t *loop, const st
 /* Tokens that a worker of so many threads takes at once where nobody says otherwise. */
 size_t emb_scheduler_batch_tokens(int threads);
 
-/* Waits for the workers to finish what they compute, forgets what still waits (done is not called for it), and closes its handles: the
- * loop must run once more before it is closed. NULL is allowed. */
+/* Waits for the workers to finish what they compute, forgets what still waits (done is not called for it), and
+ * closes its handles: the loop must run once more before it is closed. NULL is allowed. */
 void emb_scheduler_free(struct emb_scheduler *scheduler);
 
 /* True when no input waits or is being computed. Its handles never keep the loop alive. */
 bool emb_scheduler_idle(const struct emb_scheduler *scheduler);
 
-/* Queues a job. Refused at once (returns false, nothing is kept) when the inputs that wait and these would be more than queue_size;
- * into an empty queue a job of any size fits, so that a request is never too large by itself. */
+/* Queues a job. Refused at once (returns false, nothing is kept) when the inputs that wait and these would be more
+ * than queue_size; into an empty queue a job of any size fits, so that a request is never too large by itself. */
 bool emb_scheduler_submit(struct emb_scheduler *scheduler, struct emb_job *job);
 
-/* Forgets a submitted job that is not done: its waiting inputs are dropped, and what workers still compute of it is ignored. The job may
- * be freed at once; done is not called. */
+/* Forgets a submitted job that is not done: its waiting inputs are dropped, and what workers still compute of it
+ * is ignored. The job may be freed at once; done is not called. */
 void emb_scheduler_cancel(struct emb_scheduler *scheduler, struct emb_job *job);
 
 /* True when the queue would refuse even one more input. */

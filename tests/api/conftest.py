@@ -17,7 +17,7 @@ MODEL = os.environ["EMBELLAMA_TEST_MODEL"]
 BINARY = os.environ.get("EMB_BINARY", "embellama")
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DIM = 384
-PATIENCE = 120  # seconds: also under a sanitizer on a busy machine
+PATIENCE = 300  # seconds: also under a sanitizer on a busy machine
 
 
 class Server:

@@ -17,8 +17,9 @@ static void test_content_types(void **state)
                                        "application/json;charset=UTF-8",
                                        "text/json",
                                        "application/vnd.api+json"};
-    static const char *const other[] = {"text/plain", "application/x-www-form-urlencoded", "json", "application/jsonl",
-                                        "application/+json", "multipart/form-data; boundary=json"};
+    static const char *const other[] = {
+        "text/plain",        "application/x-www-form-urlencoded", "json", "application/jsonl",
+        "application/+json", "multipart/form-data; boundary=json"};
     for (size_t i = 0; i < sizeof json / sizeof json[0]; i++) {
         assert_true(emb_body_is_json(json[i]));
     }

@@ -49,13 +49,13 @@ def test_names_and_options(start):
 def test_graceful_stop_under_load(start, number):
     """What the server holds is answered, right; what comes later is refused or finds nobody; the exit code is 0."""
     server = start()
-    want = server.embed("word " * 30 + "7").tobytes()
+    want = server.embed("word " * 12 + "7").tobytes()
 
     def client(i):
         results = []
         for _ in range(1000):
             try:
-                reply = server.post({"model": NAME, "input": ["word " * 30 + "7"] * (1 + i % 3 * 20), "encoding_format": "base64"})
+                reply = server.post({"model": NAME, "input": ["word " * 12 + "7"] * (1 + i % 3 * 5), "encoding_format": "base64"})
             except requests.ConnectionError:
                 return results, "refused"
             if reply.status_code == 503:

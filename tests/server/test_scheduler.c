@@ -1,5 +1,5 @@
-/* The scheduler over an engine of the test's own, whose workers stop at a gate, so that what waits together is decided here and not by
- * chance. Knows batches by what the engine was given. */
+/* The scheduler over an engine of the test's own, whose workers stop at a gate, so that what waits together is
+ * decided here and not by chance. Knows batches by what the engine was given. */
 #include "server/scheduler.h"
 
 #include <pthread.h>
@@ -275,10 +275,9 @@ static void test_layout(void **state)
     (void)state;
     static const struct {
         int cores, workers, threads, want_workers, want_threads;
-    } rows[] = {
-        {1, 0, 0, 1, 1},  {2, 0, 0, 1, 2},  {8, 0, 0, 1, 8},   {9, 0, 0, 2, 4},   {16, 0, 0, 2, 8}, {64, 0, 0, 8, 8},
-        {8, 3, 0, 3, 2},  {2, 5, 0, 5, 1},  {8, 0, 2, 4, 2},   {2, 0, 16, 1, 16}, {4, 7, 3, 7, 3},  {0, 0, 0, 1, 1},
-        {13, 0, 0, 2, 6}, {96, 0, 0, 12, 8}};
+    } rows[] = {{1, 0, 0, 1, 1},  {2, 0, 0, 1, 2}, {8, 0, 0, 1, 8},  {9, 0, 0, 2, 4},  {16, 0, 0, 2, 8},
+                {64, 0, 0, 8, 8}, {8, 3, 0, 3, 2}, {2, 5, 0, 5, 1},  {8, 0, 2, 4, 2},  {2, 0, 16, 1, 16},
+                {4, 7, 3, 7, 3},  {0, 0, 0, 1, 1}, {13, 0, 0, 2, 6}, {96, 0, 0, 12, 8}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct emb_pool_layout got = emb_pool_layout(rows[i].cores, rows[i].workers, rows[i].threads);
         assert_int_equal(got.workers, rows[i].want_workers);
@@ -305,7 +304,8 @@ static void test_one_job(void **state)
     tear_down(&f);
 }
 
-/* What arrives before the loop gets round to it shares the first batch; what arrives while the worker computes shares the next. */
+/* What arrives before the loop gets round to it shares the first batch; what arrives while the worker computes
+ * shares the next. */
 static void test_batches_of_many_jobs(void **state)
 {
     (void)state;
@@ -512,7 +512,8 @@ static void test_cancel(void **state)
     struct fixture f;
     set_up(&f, 1, 1000);
     struct work *running = occupy(&f);
-    struct work *waiting = work_new(&f, 5, 10, 100), *partly = work_new(&f, 30, 100, 200), *kept = work_new(&f, 2, 10, 300);
+    struct work *waiting = work_new(&f, 5, 10, 100), *partly = work_new(&f, 30, 100, 200),
+                *kept = work_new(&f, 2, 10, 300);
     submit(&f, waiting);
     submit(&f, partly);
     submit(&f, kept);
@@ -576,7 +577,8 @@ static void test_free_with_work_left(void **state)
     work_free(w);
 }
 
-/* Many jobs of every size over three workers, some cancelled at random moments: the rest are each done once, and right. */
+/* Many jobs of every size over three workers, some cancelled at random moments: the rest are each done once, and
+ * right. */
 static void test_random(void **state)
 {
     (void)state;
