@@ -40,7 +40,7 @@ bench-peers: build model ## Measure beside all peers in one run (docs/performanc
 	@scripts/bench-peers $(BUILD) $(ARGS)
 
 profile: model ## Flame graphs, heap profile and scheduling of the bulk and the single-text job: bench/results
-	@scripts/profile $(BUILD)-profile
+	@scripts/profile $(BUILD)-profile $(ARGS)
 
 format: ## Format all C and C++ files in place
 	@scripts/install-deps check
@@ -78,7 +78,7 @@ deps: ## Install all system packages that building, testing and checking need
 	@scripts/install-deps all
 
 clean: ## Remove the build folders
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-check-gcc $(BUILD)-check-clang $(BUILD)-profile
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz build-check-gcc build-check-clang-14 $(BUILD)-profile
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
