@@ -3,8 +3,7 @@
  * A tile is up to 6 rows by 2 vectors: 12 accumulators of the 16 registers. */
 #include "kernel/x86/avx2_tier.h"
 
-#include "kernel/x86/avx2_math.h"
-#include "kernel/x86/panel.h"
+#include "kernel/x86/avx2_finish.h"
 
 #include <string.h>
 
@@ -134,40 +133,9 @@ TILES(bf16, 6)
 static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
 static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
 
-TILE_INLINE void finish_with(const struct emb_gemm_job *job, enum emb_act act, const struct emb_panel_tile *t)
+static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
 {
-    for (size_t c = 0; c < t->columns; c += LANES) {
-        size_t col = t->column + c;
-        size_t count = t->columns - c < LANES ? t->columns - c : LANES;
-        __m256i mask = emb256_mask(count);
-        __m256 bias = job->bias ? _mm256_maskload_ps(job->bias + col, mask) : _mm256_set1_ps(-0.0f);
-        for (size_t r = 0; r < t->rows; r++) {
-            __m256 x = _mm256_add_ps(_mm256_load_ps((const float *)t->values + r * NR + c), bias);
-            x = emb256_act(act, x);
-            if (job->residual) {
-                const float *from = job->residual + (t->row + r) * job->ldr + col;
-                x = _mm256_add_ps(x, _mm256_maskload_ps(from, mask));
-            }
-            size_t at = (t->row + r) * job->ldo + col;
-            if (job->out_bf16) {
-                emb256_store_bf16((emb_bf16 *)job->out + at, count, x);
-            } else {
-                _mm256_maskstore_ps((float *)job->out + at, mask, x);
-            }
-        }
-    }
-}
-
-/* An emb_panel_finish_fn. Adding -0 changes no value, so that no bias needs no other path. */
-static void finish_tile(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
-{
-    switch (job->act) {
-    case EMB_ACT_GELU: finish_with(job, EMB_ACT_GELU, tile); break;
-    case EMB_ACT_GELU_TANH: finish_with(job, EMB_ACT_GELU_TANH, tile); break;
-    case EMB_ACT_RELU: finish_with(job, EMB_ACT_RELU, tile); break;
-    case EMB_ACT_SILU: finish_with(job, EMB_ACT_SILU, tile); break;
-    case EMB_ACT_NONE: finish_with(job, EMB_ACT_NONE, tile); break;
-    }
+    finish_any(job, tile, false);
 }
 
 static const struct emb_panel_kernel kernel_f32 = {
@@ -178,7 +146,7 @@ static const struct emb_panel_kernel kernel_f32 = {
     .element = sizeof(float),
     .k_step = 1,
     .tiles = tiles_f32,
-    .finish = finish_tile,
+    .finish = finish,
 };
 
 static const struct emb_panel_kernel kernel_bf16 = {
@@ -189,7 +157,7 @@ static const struct emb_panel_kernel kernel_bf16 = {
     .element = sizeof(emb_bf16),
     .k_step = 2,
     .tiles = tiles_bf16,
-    .finish = finish_tile,
+    .finish = finish,
 };
 
 static size_t size_f32(size_t n, size_t k)

@@ -125,6 +125,7 @@ void emb_kernels_init_avx2(struct emb_kernels *t)
 {
     t->gemm_f32 = emb_gemm_f32_avx2;
     t->gemm_bf16 = emb_gemm_bf16_avx2;
+    t->gemm_i8 = emb_gemm_i8_avx2;
     t->attention_scratch = emb_attention_scratch_avx2;
     t->attention = emb_attention_avx2;
     t->layernorm = layernorm;

@@ -7,24 +7,32 @@
 
 #define EMB512_I8_INLINE static inline __attribute__((always_inline))
 
-/* Lanes whose index has the bit h get partner - own, the others partner + own: one stage of the rotation. */
-EMB512_I8_INLINE __m512 emb512_stage(__m512 own, __m512 partner, __mmask16 upper)
+/* One stage of the rotation within a vector: lanes where sign is -1 get partner - own, the others partner + own. */
+EMB512_I8_INLINE __m512 emb512_stage(__m512 own, __m512 partner, __m512 sign)
 {
-    return _mm512_mask_sub_ps(_mm512_add_ps(own, partner), upper, partner, own);
+    return _mm512_fmadd_ps(own, sign, partner);
 }
 
 EMB512_I8_INLINE __m512 emb512_rotate_lanes(__m512 y, size_t block)
 {
+    const __m512 one = _mm512_set1_ps(1.0f);
     if (block > 8) {
-        y = emb512_stage(y, _mm512_shuffle_f32x4(y, y, 0x4e), 0xff00);
+        __m512 sign = _mm512_mask_sub_ps(one, 0xff00, _mm512_setzero_ps(), one);
+        y = emb512_stage(y, _mm512_shuffle_f32x4(y, y, 0x4e), sign);
     }
     if (block > 4) {
-        y = emb512_stage(y, _mm512_shuffle_f32x4(y, y, 0xb1), 0xf0f0);
+        __m512 sign = _mm512_mask_sub_ps(one, 0xf0f0, _mm512_setzero_ps(), one);
+        y = emb512_stage(y, _mm512_shuffle_f32x4(y, y, 0xb1), sign);
     }
     if (block > 2) {
-        y = emb512_stage(y, _mm512_permute_ps(y, 0x4e), 0xcccc);
+        __m512 sign = _mm512_mask_sub_ps(one, 0xcccc, _mm512_setzero_ps(), one);
+        y = emb512_stage(y, _mm512_permute_ps(y, 0x4e), sign);
     }
-    return block > 1 ? emb512_stage(y, _mm512_permute_ps(y, 0xb1), 0xaaaa) : y;
+    if (block > 1) {
+        __m512 sign = _mm512_mask_sub_ps(one, 0xaaaa, _mm512_setzero_ps(), one);
+        y = emb512_stage(y, _mm512_permute_ps(y, 0xb1), sign);
+    }
+    return y;
 }
 
 /* count <= 64 values, a multiple of block; what is beyond count becomes 0. */

@@ -22,9 +22,11 @@ static size_t tile_rows(size_t left, size_t mr)
     return left < 2 * mr ? (left + 1) / 2 : mr;
 }
 
+/* Bytes of a panel without its end, which starts a new line. */
 static size_t panel_elements(size_t k, const struct emb_panel_kernel *kernel)
 {
-    return (k + kernel->k_step - 1) / kernel->k_step * kernel->k_step * kernel->nr * kernel->element;
+    size_t bytes = (k + kernel->k_step - 1) / kernel->k_step * kernel->k_step * kernel->nr * kernel->element;
+    return (bytes + 63) / 64 * 64;
 }
 
 static void run_panel(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel, size_t row, size_t row_end,
@@ -68,7 +70,7 @@ size_t emb_panel_size(size_t n, size_t k, const struct emb_panel_kernel *kernel)
 {
     size_t columns, depth, bytes;
     if (__builtin_add_overflow(n, kernel->nr - 1, &columns) || __builtin_add_overflow(k, kernel->k_step - 1, &depth) ||
-        __builtin_mul_overflow(depth, kernel->nr * kernel->element, &bytes)) {
+        __builtin_mul_overflow(depth, kernel->nr * kernel->element, &bytes) || bytes > SIZE_MAX - 64) {
         return 0;
     }
     bytes = panel_elements(k, kernel);
@@ -132,12 +134,31 @@ void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, si
     }
 }
 
+/* Spreads count elements of one column over its panel, as bytes or int16. q has zeros behind them. */
+static void put_column_i8(int8_t *panel, const int8_t *q, size_t column, size_t count,
+                          const struct emb_panel_kernel *kernel)
+{
+    size_t step = kernel->k_step;
+    if (kernel->element == sizeof(*q)) {
+        for (size_t i = 0; i < count; i += step) {
+            memcpy(panel + i * kernel->nr + column * step, q + i, step);
+        }
+        return;
+    }
+    int16_t *to = (int16_t *)(void *)panel;
+    for (size_t i = 0; i < count; i += step) {
+        for (size_t j = 0; j < step; j++) {
+            to[i * kernel->nr + column * step + j] = q[i + j];
+        }
+    }
+}
+
 /* Quantises elements p0 .. p0 + count of the panel's columns; sums gets what they add up to. */
 static void pack_chunk_i8(int8_t *panel, const float *src, size_t columns, size_t k, size_t p0,
                           const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows,
                           const struct emb_i8_scale *scales, int32_t *sums)
 {
-    size_t step = kernel->k_step, block = emb_i8_block(k);
+    size_t block = emb_i8_block(k);
     size_t count = k - p0 < EMB_I8_BLOCK ? k - p0 : EMB_I8_BLOCK;
     for (size_t c = 0; c < columns; c++) {
         int8_t q[EMB_I8_BLOCK] = {0};
@@ -147,9 +168,7 @@ static void pack_chunk_i8(int8_t *panel, const float *src, size_t columns, size_
         for (size_t i = 0; i < EMB_I8_BLOCK; i++) {
             sums[c] += q[i];
         }
-        for (size_t i = 0; i < count; i += step) {
-            memcpy(panel + (p0 + i) * kernel->nr + c * step, q + i, step);
-        }
+        put_column_i8(panel + p0 * kernel->nr * kernel->element, q, c, count, kernel);
     }
 }
 
@@ -164,9 +183,7 @@ static void pack_panel_i8(int8_t *panel, const float *src, size_t columns, size_
         scales[c] = emb_i8_scale_of(rows->max_bits(src + c * k, k, block));
         ends[c] = scales[c].scale / (float)block;
     }
-    if (columns < kernel->nr) {
-        memset(panel, 0, bytes);
-    }
+    memset(panel, 0, bytes);
     for (size_t p = 0; p < k; p += EMB_I8_BLOCK) {
         pack_chunk_i8(panel, src, columns, k, p, kernel, rows, scales, starts);
     }

@@ -5,7 +5,7 @@
  *
  * Packed f32: panels of nr columns, each [k][nr]. Packed bf16: panels of [ceil(k / 2)][nr][2], so that a 32-bit lane
  * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Packed int8:
- * panels of [ceil(k / step)][nr][step] signed bytes, step the bytes of a column that the tile takes at once, then the
+ * panels of [ceil(k / step)][nr][step] bytes or int16, step the elements of a column that the tile takes at once, then the
  * end emb_panel_pack_i8 tells of. Columns from n on and elements from k on are zero. */
 #ifndef EMB_KERNEL_PANEL_H
 #define EMB_KERNEL_PANEL_H
@@ -41,7 +41,7 @@ struct emb_panel_kernel {
 
 void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel);
 
-/* Bytes of the packed form, or 0 on overflow. nr * element * k_step is a multiple of 64, so this is too. */
+/* Bytes of the packed form, or 0 on overflow. A panel starts at a multiple of 64 bytes, and so does its end. */
 size_t emb_panel_size(size_t n, size_t k, const struct emb_panel_kernel *kernel);
 
 void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr);
