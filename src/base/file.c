@@ -68,6 +68,18 @@ void emb_file_drop(const uint8_t *data, size_t size)
     }
 }
 
+/* The kernel reads no more at a call than its readahead window, by default 128 KiB. */
+enum { WANT_STEP = 128 << 10 };
+
+void emb_file_want(const uint8_t *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)data / page * page, last = (uintptr_t)data + size;
+    for (; first < last; first += WANT_STEP) {
+        madvise((void *)first, last - first < WANT_STEP ? last - first : WANT_STEP, MADV_WILLNEED);
+    }
+}
+
 int emb_file_read(const char *path, size_t limit, size_t padding, char **out, size_t *size, embellama_error *error)
 {
     size_t total;

@@ -19,6 +19,9 @@ void emb_file_unmap(struct emb_file *file);
  * the range are dropped; the bytes stay readable. */
 void emb_file_drop(const uint8_t *data, size_t size);
 
+/* Asks the system to read them soon: returns before they are there. */
+void emb_file_want(const uint8_t *data, size_t size);
+
 /* Reads a small file whole into memory with padding zero bytes behind it (not counted in *size). Refuses more than limit
  * bytes (E_FORMAT). *out is freed with emb_free. */
 int emb_file_read(const char *path, size_t limit, size_t padding, char **out, size_t *size, embellama_error *error);

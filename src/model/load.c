@@ -58,11 +58,20 @@ static int check_tokenizer(const struct emb_model *m, embellama_error *error)
     return EMBELLAMA_OK;
 }
 
+static int choose_tier(struct emb_model *m, const char *cpu, embellama_error *error)
+{
+    m->kernels = emb_kernels_get(cpu);
+    if (!m->kernels) {
+        return emb_fail(error, EMBELLAMA_E_UNSUPPORTED, "no kernels for the CPU tier \"%.40s\" here", cpu);
+    }
+    return EMBELLAMA_OK;
+}
+
 static int choose_kernels(struct emb_model *m, const embellama_model_options *options, embellama_error *error)
 {
-    m->kernels = emb_kernels_get(options->cpu);
-    if (!m->kernels) {
-        return emb_fail(error, EMBELLAMA_E_UNSUPPORTED, "no kernels for the CPU tier \"%.40s\" here", options->cpu);
+    int rc = choose_tier(m, options->cpu, error);
+    if (rc != EMBELLAMA_OK) {
+        return rc;
     }
     m->precision = options->precision;
     if (m->precision == EMBELLAMA_PRECISION_AUTO) {
@@ -77,18 +86,8 @@ static int choose_kernels(struct emb_model *m, const embellama_model_options *op
     return EMBELLAMA_OK;
 }
 
-static int load_weights(struct emb_model *m, const embellama_model_options *options, embellama_error *error)
-{
-    struct emb_team *team = NULL;
-    int rc = emb_team_new(&team, options->threads > 0 ? options->threads : emb_cpu_count(), error);
-    if (rc == EMBELLAMA_OK) {
-        rc = emb_weights_load(&m->weights, &m->spec, &m->source, m->gemm, team, error);
-        emb_team_free(team);
-    }
-    return rc;
-}
-
-int emb_model_load(struct emb_model *m, const char *path, const embellama_model_options *options,
+/* All but the weights. */
+static int prepare(struct emb_model *m, const char *path, const embellama_model_options *options,
                    embellama_error *error)
 {
     *m = (struct emb_model){0};
@@ -108,16 +107,67 @@ int emb_model_load(struct emb_model *m, const char *path, const embellama_model_
     if (rc == EMBELLAMA_OK) {
         rc = check_tokenizer(m, error);
     }
+    return rc == EMBELLAMA_OK ? choose_kernels(m, options, error) : rc;
+}
+
+static int new_team(struct emb_team **team, const embellama_model_options *options, embellama_error *error)
+{
+    return emb_team_new(team, options->threads > 0 ? options->threads : emb_cpu_count(), error);
+}
+
+int emb_model_load(struct emb_model *m, const char *path, const embellama_model_options *options,
+                   embellama_error *error)
+{
+    struct emb_team *team = NULL;
+    int rc = prepare(m, path, options, error);
     if (rc == EMBELLAMA_OK) {
-        rc = choose_kernels(m, options, error);
+        rc = new_team(&team, options, error);
     }
     if (rc == EMBELLAMA_OK) {
-        rc = load_weights(m, options, error);
+        rc = emb_weights_load(&m->weights, &m->spec, &m->source, m->gemm, team, error);
     }
+    emb_team_free(team);
     if (rc != EMBELLAMA_OK) {
         emb_model_unload(m);
     }
     return rc;
+}
+
+int emb_model_pack(int fd, struct emb_hash *hash, const char *path, const embellama_model_options *options,
+                   embellama_error *error)
+{
+    struct emb_model m;
+    struct emb_team *team = NULL;
+    int rc = prepare(&m, path, options, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = new_team(&team, options, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        struct emb_form form = {m.kernels, m.gemm};
+        rc = emb_weights_pack(fd, hash, &m.spec, &m.source, &form, team, error);
+    }
+    emb_team_free(team);
+    emb_model_unload(&m);
+    return rc;
+}
+
+int emb_model_attach(struct emb_model *m, int fd, const char *cpu, embellama_error *error)
+{
+    *m = (struct emb_model){0};
+    int rc = choose_tier(m, cpu, error);
+    if (rc == EMBELLAMA_OK) {
+        struct emb_form form = {.kernels = m->kernels};
+        rc = emb_weights_attach(&m->weights, &m->spec, fd, &form, error);
+        m->gemm = form.gemm;
+    }
+    if (rc != EMBELLAMA_OK) {
+        emb_model_unload(m);
+        return rc;
+    }
+    m->precision = m->gemm == &m->kernels->gemm_f32    ? EMBELLAMA_PRECISION_F32
+                   : m->gemm == &m->kernels->gemm_bf16 ? EMBELLAMA_PRECISION_BF16
+                                                       : EMBELLAMA_PRECISION_INT8;
+    return EMBELLAMA_OK;
 }
 
 void emb_model_unload(struct emb_model *m)

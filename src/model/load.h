@@ -16,13 +16,23 @@ struct emb_model {
     const struct emb_kernels *kernels;
     const struct emb_gemm *gemm; /* one of kernels' */
     embellama_precision precision; /* what gemm multiplies, never AUTO; the residual stream is f32 in all */
-    char *name;                  /* from the file, or the path's last part */
-    char *path;
+    char *name;                  /* from the file, or the path's last part; NULL for an attached one */
+    char *path;                  /* or NULL likewise */
 };
 
 /* Loads into zeroed memory. On failure the model is empty again. options is not NULL. Errors as embellama_model_open. */
 int emb_model_load(struct emb_model *model, const char *path, const embellama_model_options *options,
                    embellama_error *error);
+
+/* Packs the weights of the model at path into the file behind fd (emb_weights_pack), for other processes to attach. Everything that
+ * emb_model_load checks is checked; nothing is kept. *hash gets the model's. */
+int emb_model_pack(int fd, struct emb_hash *hash, const char *path, const embellama_model_options *options,
+                   embellama_error *error);
+
+/* A model over weights packed into fd (emb_weights_attach) for the tier cpu, "auto" or NULL, into zeroed memory. It has no source and
+ * no tokenizer: it runs token ids. On failure the model is empty again. */
+int emb_model_attach(struct emb_model *model, int fd, const char *cpu, embellama_error *error);
+
 void emb_model_unload(struct emb_model *model);
 
 #endif

@@ -1,11 +1,12 @@
 /* A model's weights, ready for the kernels.
  *
- * Matrices are packed once, strip by strip, into one block of memory that also takes biases and norms as f32; nothing of the file
- * is ever held as f32 whole, and its pages are dropped as they are packed. Embedding tables stay in the mapped file, in its own
- * type, and are read row by row. */
+ * Matrices are packed once into one block of memory (pack.h) that also takes biases and norms as f32. The block is either this
+ * process's own, and embedding tables then stay in the mapped file, in its own type, and are read row by row; or it is a file,
+ * in memory or not, that any number of processes map read-only, tables included. */
 #ifndef EMB_WEIGHTS_H
 #define EMB_WEIGHTS_H
 
+#include "base/hash.h"
 #include "base/team.h"
 #include "kernel/kernel.h"
 #include "model/source.h"
@@ -30,18 +31,40 @@ struct emb_layer {
 };
 
 struct emb_weights {
-    const struct emb_tensor *word, *position, *type; /* [rows, hidden], in the source's mapping */
+    const struct emb_tensor *word, *position, *type; /* [rows, hidden], in the source's mapping or in the block */
     struct emb_norm embed_norm;
     struct emb_layer *layers;
     uint8_t *block; /* packed matrices and f32 vectors */
     size_t block_size;
-    uint64_t mapped_size; /* bytes of the embedding tables */
+    uint64_t mapped_size;      /* bytes of the embedding tables that are read in the source's mapping */
+    struct emb_tensor *tables; /* of a mapped block: word, position, type; else NULL */
+    struct emb_hash hash;      /* of a mapped block's model (pack.h) */
 };
 
-/* Packs for gemm. source must outlive the weights. Errors: E_FORMAT (a tensor is missing or has another shape; says which),
- * E_UNSUPPORTED (its type), E_NOMEM. */
+/* What weights are packed for. */
+struct emb_form {
+    const struct emb_kernels *kernels;
+    const struct emb_gemm *gemm; /* one of the kernels' */
+};
+
+/* Packs into memory of this process. source must outlive the weights. Errors: E_FORMAT (a tensor is missing or has another shape;
+ * says which), E_UNSUPPORTED (its type), E_NOMEM. */
 int emb_weights_load(struct emb_weights *weights, const struct emb_spec *spec, const struct emb_source *source,
                      const struct emb_gemm *gemm, struct emb_team *team, embellama_error *error);
+
+/* Packs into the file behind fd, empty and open for reading and writing: an ordinary one, or one of base/memfd.h, which the caller
+ * then seals. *hash gets what the block says of the model. On failure the content is unspecified. Errors: also E_IO. */
+int emb_weights_pack(int fd, struct emb_hash *hash, const struct emb_spec *spec, const struct emb_source *source,
+                     const struct emb_form *form, struct emb_team *team, embellama_error *error);
+
+/* Maps the file behind fd, as emb_weights_pack left it, in this process or another; fd may be closed afterwards. The file must not
+ * change from now on: a sealed one cannot. *spec becomes the packed model's, less the tensors' names; form->gemm, where it is NULL,
+ * the product that the file was packed for.
+ * What is there is checked before use, but for the values themselves. Errors: E_FORMAT (broken, cut short, another layout),
+ * E_UNSUPPORTED (packed for another tier or precision, or by other kernels), E_IO, E_NOMEM. */
+int emb_weights_attach(struct emb_weights *weights, struct emb_spec *spec, int fd, struct emb_form *form,
+                       embellama_error *error);
+
 void emb_weights_free(struct emb_weights *weights);
 
 /* Row row of an embedding table as f32: out holds the table's columns. */
