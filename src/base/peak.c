@@ -1,5 +1,5 @@
-/* One loop an instruction. Twelve independent accumulators are enough to hide a latency of six at two a cycle; all registers are
- * zero, since some CPUs stumble over denormals. */
+/* One loop an instruction. Twelve independent accumulators are enough to hide a latency of six at two a cycle; all registers
+ * are zero, since some CPUs stumble over denormals. */
 #include "base/peak.h"
 
 #include <string.h>

@@ -5,12 +5,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/status.h"
 #include "cli/input.h"
 #include "cli/open_model.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/tune_file.h"
 #include "cli/work.h"
+
+enum { THREADS_MAX = 1024 }; /* as --threads */
 
 struct job {
     const struct emb_cli_options *options;
@@ -123,14 +127,36 @@ static int stopped(const struct job *job)
     return 128 + emb_cli_stopped();
 }
 
-int emb_cli_embed(const struct emb_cli_options *options)
+/* All the threads that tune's workers have, in one context. */
+static void use_tuning(struct emb_cli_options *options)
 {
+    embellama_error error;
+    char *path = NULL;
+    bool used = false;
+    if (emb_cli_model_path(&path, options->model, NULL) == EMBELLAMA_OK &&
+        emb_tuning_apply(options, &used, path, &error) != EMBELLAMA_OK) {
+        emb_cli_say("warning: what tune found is ignored: %s", error.message);
+    }
+    emb_free(path);
+    if (used) {
+        int64_t threads = options->workers * options->threads;
+        options->threads = threads < THREADS_MAX ? threads : THREADS_MAX;
+        if (isatty(STDERR_FILENO)) {
+            emb_cli_say("threads: %" PRId64 ", as tune found best", options->threads);
+        }
+    }
+}
+
+int emb_cli_embed(const struct emb_cli_options *given)
+{
+    struct emb_cli_options tuned = *given, *options = &tuned;
     struct job job = {.options = options};
     embellama_error error, late;
     int rc = check_usage(options, &error);
     if (rc != EMBELLAMA_OK) {
         return emb_cli_usage("embed", "%s", error.message);
     }
+    use_tuning(options);
     emb_window_init(&job.window);
     emb_cli_catch_signals();
     rc = emb_input_open(&job.in, options, &error);

@@ -1,10 +1,13 @@
 /* embellama serve: options into the server. */
 #include "cli/cli.h"
 
+#include <inttypes.h>
+
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/open_model.h"
+#include "cli/tune_file.h"
 #include "server/server.h"
 
 /* Tokens of one input, 0 for the model's context. Only --max-length needs a look into the model. */
@@ -24,6 +27,22 @@ static int input_limit(const struct emb_cli_options *options, size_t *limit, emb
     return rc;
 }
 
+/* What tune found for the options that are left automatic. */
+static void use_tuning(struct emb_cli_options *options, const char *path)
+{
+    embellama_error error;
+    bool used;
+    if (emb_tuning_apply(options, &used, path, &error) != EMBELLAMA_OK) {
+        char reason[512];
+        emb_log(EMB_LOG_WARN, "tuning_ignored", "reason=%s", emb_log_quote(error.message, reason, sizeof reason));
+    }
+    if (used) {
+        emb_log(EMB_LOG_INFO, "tuned",
+                "workers=%" PRId64 " threads=%" PRId64 " batch_tokens=%" PRId64 " shard_tokens=%" PRId64,
+                options->workers, options->threads, options->batch_tokens, options->shard_tokens);
+    }
+}
+
 int emb_cli_serve(const struct emb_cli_options *options)
 {
     if (options->argument_count > 0) {
@@ -40,13 +59,17 @@ int emb_cli_serve(const struct emb_cli_options *options)
         return emb_cli_fail(&error);
     }
     emb_log_set_level((enum emb_log_level)options->log_level);
+    struct emb_cli_options tuned = *options;
+    use_tuning(&tuned, path);
     struct emb_server_options server = {
         .model_path = path,
         .model_name = options->model_name,
         .host = options->host,
         .port = (int)options->port,
-        .workers = (int)options->workers,
-        .threads = (int)options->threads,
+        .workers = (int)tuned.workers,
+        .threads = (int)tuned.threads,
+        .batch_tokens = (size_t)tuned.batch_tokens,
+        .shard_tokens = (size_t)tuned.shard_tokens,
         .queue_size = (size_t)options->queue_size,
         .precision = (embellama_precision)options->precision,
         .pooling = (embellama_pooling)options->pooling,

@@ -46,6 +46,23 @@ const struct emb_cli_command emb_cli_commands[] = {
      "  curl -s http://127.0.0.1:8080/v1/embeddings -H 'content-type: application/json' \\\n"
      "       -d '{\"model\": \"all-MiniLM-L6-v2\", \"input\": \"Hello\"}'\n",
      emb_cli_serve},
+    {"bench", EMB_CLI_BENCH, "[OPTION...] [MODEL]", "Measure how fast a model runs here.",
+     "Embeds built-in texts of about 16, 128 and 512 tokens, or those of --input FILE, in rounds over\n"
+     "all of them in turn, and prints medians: tokens and texts a second, latency of one text, batch\n"
+     "sizes, CPU use, the share of time of each operation, and of the machine's peak, which it measures\n"
+     "too: what the products of a second would need, over what the cores can do.\n",
+     "  embellama bench\n"
+     "  embellama bench --precision int8 --threads 1 --seconds 60\n"
+     "  embellama bench --json ./my-model --input docs.txt | jq '.workloads[0].tokens_per_s'\n",
+     emb_cli_bench},
+    {"tune", EMB_CLI_TUNE, "[OPTION...] [MODEL]", "Find the best workers, threads and batch size for this machine.",
+     "Tries numbers of workers and threads, then the tokens of a batch, then those of a thread's share,\n"
+     "under the load of many texts with a few short ones among them, and under short ones alone. Prints\n"
+     "a table, takes the lowest latency among what is within 3 % of the best throughput, and saves it:\n"
+     "serve and embed then use it where they are not told otherwise. It changes speed, never a vector.\n",
+     "  embellama tune\n"
+     "  embellama tune --precision int8 --seconds 120 ./my-model\n",
+     emb_cli_tune},
     {"help", EMB_CLI_OTHER, "[COMMAND]", "Show what a command does and takes.", "Without COMMAND, shows all of them.\n",
      "  embellama help embed\n", emb_cli_help},
     {"version", EMB_CLI_OTHER, "", "Show the version.", "Also the CPU tier in use and the threads available.\n",

@@ -33,8 +33,9 @@ static const struct emb_cli_word lengths[] = {{"recommended", EMB_CLI_LENGTH_REC
 static const struct emb_cli_word counts[] = {{"auto", 0}, {NULL, 0}};
 
 #define EMBEDS (EMB_CLI_EMBED | EMB_CLI_SIMILARITY | EMB_CLI_SERVE)
-#define READS (EMB_CLI_EMBED | EMB_CLI_TOKENIZE)
-#define MODEL (EMBEDS | EMB_CLI_TOKENIZE | EMB_CLI_INSPECT)
+#define READS (EMB_CLI_EMBED | EMB_CLI_TOKENIZE | EMB_CLI_BENCH)
+#define THREADED (EMBEDS | EMB_CLI_TOKENIZE | EMB_CLI_INSPECT | EMB_CLI_BENCH)
+#define MODEL (THREADED | EMB_CLI_TUNE)
 #define AT(member) offsetof(struct emb_cli_options, member)
 
 const struct emb_cli_option emb_cli_option_table[] = {
@@ -86,6 +87,18 @@ const struct emb_cli_option emb_cli_option_table[] = {
      .env = "EMBELLAMA_WORKERS",
      .fallback = "auto",
      .help = "Workers that compute side by side, sharing one copy of the model."},
+    {.name = "batch-tokens",
+     .argument = "N",
+     .kind = EMB_CLI_INT,
+     .commands = EMB_CLI_SERVE,
+     .offset = AT(batch_tokens),
+     .min = 0,
+     .max = 1 << 20,
+     .words = counts,
+     .env = "EMBELLAMA_BATCH_TOKENS",
+     .fallback = "auto",
+     .help =
+         "Tokens that a worker takes at once, of many inputs. More may be faster; fewer let a short text wait less."},
     {.name = "queue-size",
      .argument = "N",
      .kind = EMB_CLI_INT,
@@ -220,7 +233,7 @@ const struct emb_cli_option emb_cli_option_table[] = {
      .letter = 't',
      .argument = "N",
      .kind = EMB_CLI_INT,
-     .commands = MODEL,
+     .commands = THREADED,
      .offset = AT(threads),
      .min = 0,
      .max = 1024,
@@ -236,9 +249,27 @@ const struct emb_cli_option emb_cli_option_table[] = {
      .env = "EMBELLAMA_CPU",
      .fallback = "auto",
      .help = "Kernels to use: a tier that inspect lists, such as avx2. auto: the best this CPU runs."},
+    {.name = "no-tune",
+     .kind = EMB_CLI_OFF,
+     .commands = EMB_CLI_EMBED | EMB_CLI_SERVE,
+     .offset = AT(tune),
+     .env = "EMBELLAMA_TUNE",
+     .fallback = "on",
+     .help = "Do not use what tune found for this model and machine. It never changes a vector."},
+    {.name = "seconds",
+     .argument = "N",
+     .kind = EMB_CLI_INT,
+     .commands = EMB_CLI_BENCH | EMB_CLI_TUNE,
+     .offset = AT(seconds),
+     .min = 0,
+     .max = 86400,
+     .words = counts,
+     .env = "EMBELLAMA_SECONDS",
+     .fallback = "auto",
+     .help = "About how long to measure. auto: 20 seconds for bench, 60 for tune."},
     {.name = "json",
      .kind = EMB_CLI_FLAG,
-     .commands = EMB_CLI_INSPECT,
+     .commands = EMB_CLI_INSPECT | EMB_CLI_BENCH,
      .offset = AT(json),
      .env = "EMBELLAMA_JSON",
      .help = "Print one JSON object instead of a table."},

@@ -146,7 +146,8 @@ static int set_value(struct emb_cli_options *options, const struct emb_cli_optio
 {
     void *at = value_of(options, option);
     switch (option->kind) {
-    case EMB_CLI_FLAG: return set_flag(at, label, text, error);
+    case EMB_CLI_FLAG:
+    case EMB_CLI_OFF: return set_flag(at, label, text, error);
     case EMB_CLI_INT: return set_int(at, option, label, text, error);
     case EMB_CLI_NUMBER: return set_number(at, label, text, error);
     case EMB_CLI_WORD: return set_word(at, option, label, text, error);
@@ -240,8 +241,11 @@ static int take_option(struct emb_cli_options *options, unsigned command, int le
     char label[80];
     snprintf(label, sizeof label, "--%.*s", is_long ? (int)size : 60, is_long ? name : o->name);
     int taken = 1;
-    if (!value && o->kind == EMB_CLI_FLAG) {
-        value = "true";
+    if (o->kind == EMB_CLI_OFF && value) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s takes no value", label);
+    }
+    if (o->kind == EMB_CLI_FLAG || o->kind == EMB_CLI_OFF) {
+        value = value ? value : o->kind == EMB_CLI_FLAG ? "true" : "false";
     } else if (!value) {
         if (left < 2) {
             return emb_fail(error, EMBELLAMA_E_INVALID, "%s needs a value: %s %s", label, label, o->argument);
@@ -317,7 +321,7 @@ static void describe_more(struct emb_buf *more, const struct emb_cli_option *o)
         }
         separator = "; ";
     }
-    if (o->fallback) {
+    if (o->fallback && o->kind != EMB_CLI_OFF) {
         emb_buf_printf(more, "%sdefault %s", separator, o->fallback);
         separator = "; ";
     }
@@ -326,7 +330,7 @@ static void describe_more(struct emb_buf *more, const struct emb_cli_option *o)
         separator = "; ";
     }
     if (o->env) {
-        emb_buf_printf(more, "%senv %s", separator, o->env);
+        emb_buf_printf(more, "%senv %s%s", separator, o->env, o->kind == EMB_CLI_OFF ? "=off" : "");
         if (o->env_alias) {
             emb_buf_printf(more, " or %s", o->env_alias);
         }

@@ -16,9 +16,12 @@ enum emb_cli_command_bit {
     EMB_CLI_INSPECT = 1 << 3,
     EMB_CLI_SERVE = 1 << 4,
     EMB_CLI_OTHER = 1 << 5, /* help, version, completion */
+    EMB_CLI_BENCH = 1 << 6,
+    EMB_CLI_TUNE = 1 << 7,
 };
 
-enum emb_cli_kind { EMB_CLI_FLAG, EMB_CLI_INT, EMB_CLI_NUMBER, EMB_CLI_STRING, EMB_CLI_WORD };
+/* OFF is a flag that turns off what is on: it takes no value, its variable takes the flag's own (off, on, ...). */
+enum emb_cli_kind { EMB_CLI_FLAG, EMB_CLI_OFF, EMB_CLI_INT, EMB_CLI_NUMBER, EMB_CLI_STRING, EMB_CLI_WORD };
 
 /* A word and the value it stands for. Lists end with a NULL name; the first word of a value is the one help shows. */
 struct emb_cli_word {
@@ -30,7 +33,7 @@ struct emb_cli_option {
     const char *name;     /* without the dashes */
     const char *alias;    /* a second name, or NULL */
     char letter;          /* or 0 */
-    const char *argument; /* how help calls its value; NULL for a flag */
+    const char *argument; /* how help calls its value; NULL for a flag or OFF */
     enum emb_cli_kind kind;
     unsigned commands;
     size_t offset;                    /* of its value in struct emb_cli_options */
@@ -48,7 +51,7 @@ enum emb_cli_input_format { EMB_CLI_INPUT_TEXT, EMB_CLI_INPUT_JSONL };
 enum emb_cli_output_format { EMB_CLI_OUTPUT_JSONL, EMB_CLI_OUTPUT_NPY, EMB_CLI_OUTPUT_F32 };
 #define EMB_CLI_LENGTH_RECOMMENDED (-1)
 
-/* FLAG: bool; INT and WORD: int64_t; NUMBER: double; STRING: const char *, NULL when unset. */
+/* FLAG and OFF: bool; INT and WORD: int64_t; NUMBER: double; STRING: const char *, NULL when unset. */
 struct emb_cli_options {
     const char *model;
     const char *input, *field, *output;
@@ -59,7 +62,9 @@ struct emb_cli_options {
     bool truncate, resume, json;
     const char *cpu;
     const char *model_name, *host;
-    int64_t port, workers, queue_size, log_level;
+    int64_t port, workers, batch_tokens, queue_size, log_level, seconds;
+    int64_t shard_tokens; /* no option's: what tune found, or 0 */
+    bool tune;            /* use what tune found */
     bool help, version;
     bool input_given; /* --input itself, not its environment variable */
     char **arguments; /* what is left: points into argv */

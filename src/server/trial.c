@@ -9,8 +9,7 @@
 
 enum {
     BRIEF_CLIENTS = 4,
-    COMPLETIONS_MIN = 4,   /* moments at which something was ready, for a rate to mean something */
-    EXTENSIONS_MAX = 1000, /* quarters of the time more, to wait for these */
+    COMPLETIONS_MIN = 4, /* moments at which something was ready, for a rate to mean something */
 };
 
 struct client {
@@ -36,7 +35,8 @@ struct run {
     uint64_t first_ms,
         last_ms;   /* completions since, by the loop's clock, which stands still while it delivers a batch */
     size_t tokens; /* completed after first_ms */
-    int completions, extensions;
+    size_t brief;  /* texts that were timed */
+    int completions;
     int status;
 };
 
@@ -81,6 +81,7 @@ static void on_done(struct emb_job *job)
         if (c->brief && !emb_grow(&result->ms, &result->capacity, result->n + 1, sizeof *result->ms)) {
             run->status = EMBELLAMA_E_NOMEM;
         } else if (c->brief) {
+            run->brief++;
             result->ms[result->n++] = (double)(now - c->sent_ns) * 1e-6;
         }
     }
@@ -94,8 +95,8 @@ static void on_done(struct emb_job *job)
 static void on_time(uv_timer_t *timer)
 {
     struct run *run = timer->data;
-    if (run->completions < COMPLETIONS_MIN && run->extensions < EXTENSIONS_MAX) {
-        run->extensions++;
+    size_t brief = run->trial->n_brief > 0 ? BRIEF_CLIENTS : 0;
+    if (run->completions < COMPLETIONS_MIN || run->brief < brief) {
         uv_timer_start(timer, on_time, (uint64_t)(run->trial->seconds * 250) + 1, 0);
     } else {
         uv_stop(&run->loop);

@@ -10,7 +10,7 @@ import unittest
 
 from cli_support import BINARY, MANUAL, environment, model, run, temporary
 
-COMMANDS = ["embed", "tokenize", "similarity", "inspect", "serve", "help", "version", "completion"]
+COMMANDS = ["embed", "tokenize", "similarity", "inspect", "serve", "bench", "tune", "help", "version", "completion"]
 needs_model = unittest.skipUnless(model(), "no model; set EMBELLAMA_TEST_MODEL, or fetch it with make model")
 
 
@@ -41,6 +41,8 @@ class Usage(unittest.TestCase):
             (["similarity", "--pooling", "none", "a", "b"], "no one vector"),
             (["inspect", "a", "b"], "one model; 2 given"),
             (["serve", "x"], "no arguments"),
+            (["bench", "a", "b"], "one model; 2 given"),
+            (["tune", "a", "b"], "one model; 2 given"),
             (["serve", "--port", "65536"], "--port: 65536 is not between 0 and 65535"),
             (["help", "nothing"], "no command 'nothing'"),
             (["completion", "fish"], "bash"),

@@ -117,6 +117,20 @@ static void test_environment(void **state)
     assert_true(options.help);
 }
 
+static void test_flag_that_turns_off(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--port=1"), EMBELLAMA_OK);
+    assert_true(options.tune);
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--no-tune"), EMBELLAMA_OK);
+    assert_false(options.tune);
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--no-tune=yes"), EMBELLAMA_E_INVALID);
+    assert_says("--no-tune takes no value");
+    setenv("EMBELLAMA_TUNE", "off", 1);
+    assert_int_equal(PARSE(EMB_CLI_EMBED, "x"), EMBELLAMA_OK);
+    assert_false(options.tune);
+}
+
 static void test_mistakes(void **state)
 {
     (void)state;
@@ -188,7 +202,7 @@ static void test_table_is_sound(void **state)
     (void)state;
     for (const struct emb_cli_option *o = emb_cli_option_table; o->name; o++) {
         assert_true(o->offset < sizeof(struct emb_cli_options));
-        assert_true((o->argument != NULL) == (o->kind != EMB_CLI_FLAG));
+        assert_true((o->argument != NULL) == (o->kind != EMB_CLI_FLAG && o->kind != EMB_CLI_OFF));
         assert_true(o->kind != EMB_CLI_INT || o->min < o->max);
         assert_true(o->kind != EMB_CLI_WORD || o->words != NULL);
         assert_true(o->env != NULL || strcmp(o->name, "help") == 0 || strcmp(o->name, "version") == 0);
@@ -217,6 +231,7 @@ int main(void)
         cmocka_unit_test_setup(test_every_form_of_a_value, clear_environment),
         cmocka_unit_test_setup(test_arguments_stay_in_order, clear_environment),
         cmocka_unit_test_setup(test_environment, clear_environment),
+        cmocka_unit_test_setup(test_flag_that_turns_off, clear_environment),
         cmocka_unit_test_setup(test_mistakes, clear_environment),
         cmocka_unit_test_setup(test_numbers, clear_environment),
         cmocka_unit_test_setup(test_words_agree_with_the_library, clear_environment),
