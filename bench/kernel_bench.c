@@ -2,8 +2,8 @@
  *
  * Usage: kernel_bench [TIER]. GFLOP/s are of the best of several runs; the percentage is of the peak of the widest
  * multiply-add the tier uses. */
-#include "base/cpu_features.h"
 #include "base/mem.h"
+#include "base/peak.h"
 #include "kernel/kernel.h"
 
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #define RUNS 100
 #define SLOW_SECONDS 0.02 /* a call from here on is run SLOW_RUNS times only */
 #define SLOW_RUNS 3
+#define PEAK_SECONDS 0.05
 
 /* The thread's own time, so that other programs cost less. */
 static double now(void)
@@ -45,62 +46,17 @@ static double best_seconds(void (*fn)(void *), void *arg)
     return best;
 }
 
-#if defined(__x86_64__)
-#define PEAK_ITERATIONS 100000
-/* Twelve independent accumulators: enough to hide a latency of 6 at two a cycle. */
-#define PEAK_LOOP(name, op, reg)                                                                                       \
-    static void name(void *unused)                                                                                     \
-    {                                                                                                                  \
-        (void)unused;                                                                                                  \
-        for (int i = 0; i < PEAK_ITERATIONS; i++) {                                                                    \
-            __asm__ volatile(op " %%" reg "12, %%" reg "13, %%" reg "0\n" op " %%" reg "12, %%" reg "13, %%" reg       \
-                                "1\n" op " %%" reg "12, %%" reg "13, %%" reg "2\n" op " %%" reg "12, %%" reg           \
-                                "13, %%" reg "3\n" op " %%" reg "12, %%" reg "13, %%" reg "4\n" op " %%" reg           \
-                                "12, %%" reg "13, %%" reg "5\n" op " %%" reg "12, %%" reg "13, %%" reg "6\n" op        \
-                                " %%" reg "12, %%" reg "13, %%" reg "7\n" op " %%" reg "12, %%" reg "13, %%" reg       \
-                                "8\n" op " %%" reg "12, %%" reg "13, %%" reg "9\n" op " %%" reg "12, %%" reg           \
-                                "13, %%" reg "10\n" op " %%" reg "12, %%" reg "13, %%" reg "11\n" ::                   \
-                                    : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",  \
-                                      "xmm10", "xmm11");                                                               \
-        }                                                                                                              \
-    }
-PEAK_LOOP(fma_ymm, "vfmadd231ps", "ymm")
-PEAK_LOOP(fma_zmm, "vfmadd231ps", "zmm")
-PEAK_LOOP(bf16_zmm, "vdpbf16ps", "zmm")
-PEAK_LOOP(i8_zmm, "vpdpbusd", "zmm")
-PEAK_LOOP(i16_ymm, "vpmaddwd", "ymm")
-
-static double peak_of(void (*loop)(void *), double flops_per_op)
-{
-    return 12.0 * PEAK_ITERATIONS * flops_per_op / best_seconds(loop, NULL) * 1e-9;
-}
-#endif
-
 struct peaks {
     double f32, bf16, i8; /* GFLOP/s; 0 where not known */
 };
 
 static struct peaks measure_peaks(const char *tier)
 {
-    struct peaks p = {0, 0, 0};
-#if defined(__x86_64__)
-    struct emb_cpu_features cpu = emb_cpu_features_read();
-    bool wide = cpu.avx512 && strncmp(tier, "avx512", 6) == 0;
-    if (cpu.avx2) {
-        p.f32 = wide ? peak_of(fma_zmm, 32) : peak_of(fma_ymm, 16);
-        p.bf16 = p.f32;
-        p.i8 = peak_of(i16_ymm, 32);
-    }
-    if (cpu.avx512bf16 && strcmp(tier, "avx512bf16") == 0) {
-        p.bf16 = peak_of(bf16_zmm, 64);
-    }
-    if (cpu.avx512vnni && (strcmp(tier, "avx512vnni") == 0 || strcmp(tier, "avx512bf16") == 0)) {
-        p.i8 = peak_of(i8_zmm, 128);
-    }
-#else
-    (void)tier;
-#endif
-    return p;
+    return (struct peaks){
+        .f32 = emb_peak_measure(tier, EMBELLAMA_PRECISION_F32, PEAK_SECONDS) * 1e-9,
+        .bf16 = emb_peak_measure(tier, EMBELLAMA_PRECISION_BF16, PEAK_SECONDS) * 1e-9,
+        .i8 = emb_peak_measure(tier, EMBELLAMA_PRECISION_INT8, PEAK_SECONDS) * 1e-9,
+    };
 }
 
 static void *buffer(size_t bytes)
