@@ -6,13 +6,14 @@
  * decision below is taken from the query's own scores, so its result does not depend on the tile or the call it is in.
  *
  * A query's weights are 2^(score - base). The base is a maximum of its scores so far, and follows a new one only when
- * that is more than 2^SLACK times as heavy: sums seldom need rescaling. The weights' sum is taken of the rounded weights,
- * so that their rounding errors cancel where the values agree.
+ * that weighs more than 2^SLACK times as much: sums seldom need rescaling. The weights' sum is taken of the rounded
+ * weights, so that their rounding errors cancel where the values agree.
  *
  * vdpbf16ps takes denormals as zero and rounds to nearest even, whatever MXCSR says.
  *
- * Scratch, never more than f32 needs: keys [panels][pairs][64][2], values [n / 2][dim32][2], one tile's queries [6][dim32]
- * and its running output [6][dim32] in f32; pairs is half of head_dim and dim32 is head_dim rounded up to 32. */
+ * Scratch, never more than f32 needs: keys [panels][pairs][64][2], values [n / 2][dim32][2], one tile's queries
+ * [6][dim32] and its running output [6][dim32] in f32; pairs is half of head_dim, dim32 is head_dim rounded up to 32.
+ */
 #include "kernel/x86/avx512_tier.h"
 
 #include "kernel/x86/avx512_math.h"
