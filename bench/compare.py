@@ -1,7 +1,7 @@
 """Speed of Embellama beside its peers in one run: rounds of each program in turn, medians, and the worst cosine.
 
     compare.py --bulk PROGRAM --model DIR [--gguf FILE] [--corpus DIR] [--sides embellama-bf16,ort-f32,...] [--skip latency,...]
-               [--shapes bge-base,...] [--rounds 5] [--threads 2] [--output FILE.json] [--write-docs FILE.md]
+               [--shapes bge-base,...] [--rounds 5] [--threads 2] [--share 1] [--output FILE.json] [--write-docs FILE.md]
 
 Every program does the whole work from text to normalised vector, in its own process, with the same number of threads, texts
 truncated at 512 tokens. Peers get batches of 32 sorted by length and the fastest of their sensible settings (peers/*.py). While
@@ -188,12 +188,13 @@ def measure_job(args, name, model, keys, sets, singles, has_reference):
     with tempfile.TemporaryDirectory() as folder:
         calibration = os.path.join(folder, "calibration")
         corpus.write(calibration, [t for s in corpus.SETS
-                                   for t in corpus.texts(args.corpus, s, args.model, CALIBRATION_TEXTS)])
+                                   for t in corpus.texts(args.corpus, s, args.model,
+                                                             max(8, round(CALIBRATION_TEXTS * args.share)))])
         sides = start_sides(args, model, keys, calibration)
         turns = Turns(sides)
         for set_name, count in sets.items():
             progress(f"{name}: {set_name}")
-            texts = corpus.texts(args.corpus, set_name, args.model, count)
+            texts = corpus.texts(args.corpus, set_name, args.model, max(1, round(count * args.share)))
             reference = corpus.reference(args.corpus, set_name) if has_reference else None
             job["bulk"][set_name] = measure_set(args, turns, sides, texts, reference, folder)
         for single, text in singles.items():
@@ -236,6 +237,7 @@ def parse_arguments():
     parser.add_argument("--shapes", default="", help="of " + ",".join(SHAPE_SETS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--share", type=float, default=1.0, help="of each set's texts, for a quick look")
     parser.add_argument("--output", help="results as JSON")
     parser.add_argument("--write-docs", help="page to put the tables into; a chart goes beside it")
     args = parser.parse_args()

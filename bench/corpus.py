@@ -2,9 +2,12 @@
 
 A corpus folder holds dev-{short,p128,p512}.jsonl and minilm-f32-dev-*.npy (reference vectors of the first lines). Where there
 is none, texts are made up of the vocabulary's words, and a peer's f32 vectors have to serve as the reference.
+
+    corpus.py MODEL FOLDER [CORPUS]     writes each set's texts to FOLDER, and one short text as "single"
 """
 import json
 import random
+import sys
 
 import numpy as np
 
@@ -49,3 +52,16 @@ def worst_cosine(vectors, ref):
     n = min(len(vectors), len(ref))
     a, b = vectors[:n].astype(np.float64), ref[:n].astype(np.float64)
     return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+
+
+def main():
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: corpus.py MODEL FOLDER [CORPUS]")
+    model, folder, corpus = (sys.argv[1:] + [""])[:3]
+    for name in SETS:
+        write(f"{folder}/{name}", texts(corpus, name, model))
+    write(f"{folder}/single", [singles(corpus, model)["one short text"]])
+
+
+if __name__ == "__main__":
+    main()

@@ -156,8 +156,8 @@ def goal_rows(jobs):
         own = p50(job, single, mine)
         got = own / min(rivals) if own and rivals else None
         holds = "not measured" if got is None else "yes" if got <= most else "no"
-        rows.append([f"{single}, p50: {label(mine)} ÷ best {ending or 'of all'} peer", f"{got:.2f}" if got else "", f"≤ {most}",
-                     f"≤ {most}", holds])
+        rows.append([f"{single}, p50: {label(mine)} ÷ fastest {ending} peer".replace("  ", " "), f"{got:.2f}" if got else "",
+                     f"≤ {most}", f"≤ {most}", holds])
     return rows
 
 
@@ -175,7 +175,8 @@ def before_and_after(results):
         before = json.load(f)
     rows = [[f"{label(key)}, {name}", f"{old:.2f}" if (old := before.get(name, {}).get(key)) else "not there", f"{now:.2f}"]
             for name, sides in ratios_to_yardstick(results).items() for key, now in sides.items()]
-    return f"### Before and after\n\n" + table([f"times as fast as {label(YARDSTICK)}", "first version", "now"], rows) if rows else ""
+    head = [f"times as fast as {label(YARDSTICK)}", "first version", "now"]
+    return "### Before and after\n\n" + table(head, rows) if rows else ""
 
 
 def versions(job):
@@ -187,8 +188,8 @@ def conditions(results):
     m = results["machine"]
     worst = max(j["other_load"]["mean"] for j in results["jobs"])
     idle = sum(j["other_load"]["idle_sides_seconds"] for j in results["jobs"])
-    text = (f"{m['cpu']}, {m['cores']} cores; Linux {m['kernel']}; {results['date'][:10]}; {results['threads']} threads a program; "
-            f"{results['rounds']} rounds taken in turn. Peers: {versions(results['jobs'][0])}. Programs not at their turn used "
+    text = (f"{m['cpu']}, {m['cores']} cores; Linux {m['kernel']}; {results['date'][:10]}; "
+            f"{results['threads']} threads a program; {results['rounds']} rounds taken in turn. Peers: {versions(results['jobs'][0])}. Programs not at their turn used "
             f"{idle:.2f} s of CPU time; everything else on the machine {worst * 100:.1f} % of it.")
     if worst > QUIET:
         text += " **The machine was not quiet: take these figures as rough.**"

@@ -3,6 +3,7 @@ import os
 import sys
 import tempfile
 
+import batches
 import bert_onnx
 import onnx
 import onnxruntime
@@ -19,7 +20,7 @@ def dynamic_int8(model_bytes):
             return f.read()
 
 
-class Peer(protocol.SortedBatches):
+class Peer(batches.SortedBatches):
     name = "ONNX Runtime"
     version = onnxruntime.__version__
 
@@ -30,7 +31,7 @@ class Peer(protocol.SortedBatches):
             self.model = dynamic_int8(self.model)
         elif precision != "f32":
             sys.exit(f"ONNX Runtime has no {precision} on a CPU")
-        self.layouts = {f"{s} x {t} threads": (s, t) for s, t in protocol.streams_by_threads(threads)}
+        self.layouts = {f"{s} x {t} threads": (s, t) for s, t in batches.streams_by_threads(threads)}
         self.settings = list(self.layouts)
         self.current = None
         self.use(self.settings[0])

@@ -1,6 +1,7 @@
 """OpenVINO: f32, bf16, and int8 by NNCF's post-training quantisation, converted from the transformers model as optimum does."""
 import sys
 
+import batches
 import numpy as np
 import openvino as ov
 import protocol
@@ -42,7 +43,7 @@ def convert(model_dir):
     return model
 
 
-class Peer(protocol.SortedBatches):
+class Peer(batches.SortedBatches):
     name = "OpenVINO"
     version = ov.__version__.split("-")[0]
 
