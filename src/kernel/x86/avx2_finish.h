@@ -19,27 +19,14 @@ EMB256_FINISH_INLINE void finish_store(const struct emb_gemm_job *job, size_t at
     }
 }
 
-/* Adding -0 changes no value, so that no bias needs no other path. */
-EMB256_FINISH_INLINE void finish_with(const struct emb_gemm_job *job, const struct emb_panel_tile *t, enum emb_act act,
-                                      bool i8)
+EMB256_FINISH_INLINE void finish_with(const struct emb_gemm_job *job, const struct emb_panel_tile *t, enum emb_act act)
 {
     for (size_t c = 0; c < t->columns; c += 8) {
         size_t col = t->column + c;
         size_t count = t->columns - c < 8 ? t->columns - c : 8;
         __m256i mask = emb256_mask(count);
-        __m256 bias = job->bias ? _mm256_maskload_ps(job->bias + col, mask) : _mm256_set1_ps(-0.0f);
-        __m256 scale = i8 ? _mm256_load_ps(t->scales + c) : _mm256_setzero_ps();
         for (size_t r = 0; r < t->rows; r++) {
-            const float *from = (const float *)t->values + r * 16 + c;
-            __m256 x;
-            if (i8) {
-                __m256 both = _mm256_mul_ps(_mm256_set1_ps(job->a_scales[t->row + r]), scale);
-                x = _mm256_cvtepi32_ps(_mm256_load_si256((const __m256i *)(const void *)from));
-                x = _mm256_fmadd_ps(x, both, bias);
-            } else {
-                x = _mm256_add_ps(_mm256_load_ps(from), bias);
-            }
-            x = emb256_act(act, x);
+            __m256 x = emb256_act(act, _mm256_load_ps(t->values + r * 16 + c));
             if (job->residual) {
                 const float *add = job->residual + (t->row + r) * job->ldr + col;
                 x = _mm256_add_ps(x, _mm256_maskload_ps(add, mask));
@@ -49,14 +36,15 @@ EMB256_FINISH_INLINE void finish_with(const struct emb_gemm_job *job, const stru
     }
 }
 
-EMB256_FINISH_INLINE void finish_any(const struct emb_gemm_job *job, const struct emb_panel_tile *t, bool i8)
+/* An emb_panel_finish_fn. */
+static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *t)
 {
     switch (job->act) {
-    case EMB_ACT_GELU: finish_with(job, t, EMB_ACT_GELU, i8); break;
-    case EMB_ACT_GELU_TANH: finish_with(job, t, EMB_ACT_GELU_TANH, i8); break;
-    case EMB_ACT_RELU: finish_with(job, t, EMB_ACT_RELU, i8); break;
-    case EMB_ACT_SILU: finish_with(job, t, EMB_ACT_SILU, i8); break;
-    case EMB_ACT_NONE: finish_with(job, t, EMB_ACT_NONE, i8); break;
+    case EMB_ACT_GELU: finish_with(job, t, EMB_ACT_GELU); break;
+    case EMB_ACT_GELU_TANH: finish_with(job, t, EMB_ACT_GELU_TANH); break;
+    case EMB_ACT_RELU: finish_with(job, t, EMB_ACT_RELU); break;
+    case EMB_ACT_SILU: finish_with(job, t, EMB_ACT_SILU); break;
+    case EMB_ACT_NONE: finish_with(job, t, EMB_ACT_NONE); break;
     }
 }
 

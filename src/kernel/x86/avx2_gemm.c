@@ -23,20 +23,22 @@ TILE_INLINE void clear(__m256 acc[MR][2], size_t rows, size_t vectors)
     }
 }
 
-TILE_INLINE void store(float *tile, const __m256 acc[MR][2], size_t rows, size_t vectors)
+TILE_INLINE void store(const struct emb_panel_tile *t, const __m256 acc[MR][2], size_t rows, size_t vectors)
 {
 #pragma GCC unroll 8
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 2
         for (size_t v = 0; v < vectors; v++) {
-            _mm256_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+            __m256 x = _mm256_add_ps(acc[r][v], _mm256_load_ps(t->bias + v * LANES));
+            _mm256_storeu_ps(t->values + r * t->stride + v * LANES, x);
         }
     }
 }
 
-TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, float *tile, size_t rows,
-                          size_t vectors)
+TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
+    const float *a = t->a, *w = t->panel;
+    size_t lda = t->lda, k = t->k;
     __m256 acc[MR][2];
     clear(acc, rows, vectors);
     for (size_t p = 0; p < k; p++) {
@@ -54,7 +56,7 @@ TILE_INLINE void tile_f32(const float *a, size_t lda, const float *w, size_t k, 
             }
         }
     }
-    store(tile, acc, rows, vectors);
+    store(t, acc, rows, vectors);
 }
 
 static inline int load_pair(const emb_bf16 *a)
@@ -90,9 +92,10 @@ TILE_INLINE void bf16_step(__m256 acc[MR][2], const emb_bf16 *a, size_t lda, con
     }
 }
 
-TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
-                           size_t vectors)
+TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
+    const emb_bf16 *a = t->a, *w = t->panel;
+    size_t lda = t->lda, k = t->k;
     __m256 acc[MR][2];
     clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
@@ -104,13 +107,13 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
     if (k % 2) {
         bf16_step(acc, a + k - 1, lda, w + (k - 1) * NR, false, true, rows, vectors);
     }
-    store(tile, acc, rows, vectors);
+    store(t, acc, rows, vectors);
 }
 
 #define TILE(type, rows, vectors)                                                                                      \
-    static void type##_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)          \
+    static void type##_##rows##x##vectors(const struct emb_panel_tile *t)                                              \
     {                                                                                                                  \
-        tile_##type(a, lda, panel, k, tile, rows, vectors);                                                            \
+        tile_##type(t, rows, vectors);                                                                                 \
     }
 #define TILES(type, rows) TILE(type, rows, 1) TILE(type, rows, 2)
 #define NAMES(type)                                                                                                    \
@@ -132,11 +135,6 @@ TILES(bf16, 6)
 
 static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
 static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
-
-static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
-{
-    finish_any(job, tile, false);
-}
 
 static const struct emb_panel_kernel kernel_f32 = {
     .nr = NR,

@@ -44,9 +44,11 @@ INLINE void add_step(__m256i sum[MR][2], const int16_t *w, const int a[MR], size
     }
 }
 
-INLINE void tile_i8(const int16_t *a, size_t lda, const int16_t *w, size_t k, int32_t *tile, size_t rows,
-                    size_t vectors)
+INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
+    const int16_t *a = t->a;
+    const int16_t *w = t->panel;
+    size_t lda = t->lda, k = t->k;
     __m256i sum[MR][2];
     int pair[MR];
 #pragma GCC unroll 8
@@ -74,15 +76,17 @@ INLINE void tile_i8(const int16_t *a, size_t lda, const int16_t *w, size_t k, in
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 2
         for (size_t v = 0; v < vectors; v++) {
-            _mm256_store_si256((__m256i *)(void *)(tile + r * NR + v * LANES), sum[r][v]);
+            __m256 scale = _mm256_mul_ps(_mm256_set1_ps(t->a_scales[r]), _mm256_load_ps(t->scales + v * LANES));
+            __m256 x = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r][v]), scale, _mm256_load_ps(t->bias + v * LANES));
+            _mm256_storeu_ps(t->values + r * t->stride + v * LANES, x);
         }
     }
 }
 
 #define TILE(rows, vectors)                                                                                            \
-    static void i8_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)              \
+    static void i8_##rows##x##vectors(const struct emb_panel_tile *t)                                                  \
     {                                                                                                                  \
-        tile_i8(a, lda, panel, k, tile, rows, vectors);                                                                \
+        tile_i8(t, rows, vectors);                                                                                     \
     }
 #define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2)
 #define NAMES_ROW(rows) i8_##rows##x1, i8_##rows##x2
@@ -96,11 +100,6 @@ TILE_ROW(6)
 
 static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
                                            NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
-
-static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
-{
-    finish_any(job, tile, true);
-}
 
 static const struct emb_panel_kernel kernel = {
     .nr = NR,

@@ -53,20 +53,22 @@ TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
     }
 }
 
-TILE_INLINE void store(float *tile, const __m512 acc[MR][4], size_t rows, size_t vectors)
+TILE_INLINE void store(const struct emb_panel_tile *t, const __m512 acc[MR][4], size_t rows, size_t vectors)
 {
 #pragma GCC unroll 8
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(tile + r * NR + v * LANES, acc[r][v]);
+            __m512 x = _mm512_add_ps(acc[r][v], _mm512_load_ps(t->bias + v * LANES));
+            _mm512_storeu_ps(t->values + r * t->stride + v * LANES, x);
         }
     }
 }
 
-TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, size_t k, float *tile, size_t rows,
-                           size_t vectors)
+TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
+    const emb_bf16 *a = t->a, *w = t->panel;
+    size_t lda = t->lda, k = t->k;
     __m512 acc[MR][4];
     int pair[MR];
     clear(acc, rows, vectors);
@@ -84,13 +86,13 @@ TILE_INLINE void tile_bf16(const emb_bf16 *a, size_t lda, const emb_bf16 *w, siz
         }
         add_pair(acc, w + (k - 1) * NR, pair, rows, vectors);
     }
-    store(tile, acc, rows, vectors);
+    store(t, acc, rows, vectors);
 }
 
 #define TILE(rows, vectors)                                                                                            \
-    static void bf16_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)            \
+    static void bf16_##rows##x##vectors(const struct emb_panel_tile *t)                                                \
     {                                                                                                                  \
-        tile_bf16(a, lda, panel, k, tile, rows, vectors);                                                              \
+        tile_bf16(t, rows, vectors);                                                                                   \
     }
 #define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) TILE(rows, 4)
 #define NAMES_ROW(rows) bf16_##rows##x1, bf16_##rows##x2, bf16_##rows##x3, bf16_##rows##x4
@@ -104,11 +106,6 @@ TILE_ROW(6)
 
 static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
                                            NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
-
-static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
-{
-    finish_any(job, tile, false);
-}
 
 static const struct emb_panel_kernel kernel = {
     .nr = NR,

@@ -42,9 +42,11 @@ TILE_INLINE void add_step(__m512i sum[MR][4], const int8_t *w, const int a[MR], 
     }
 }
 
-TILE_INLINE void tile_i8(const uint8_t *a, size_t lda, const int8_t *w, size_t k, int32_t *tile, size_t rows,
-                         size_t vectors)
+TILE_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
+    const uint8_t *a = t->a;
+    const int8_t *w = t->panel;
+    size_t lda = t->lda, k = t->k;
     __m512i sum[MR][4];
     int quad[MR] = {0};
     const int8_t *starts = w + (k + STEP - 1) / STEP * STEP * NR;
@@ -76,15 +78,17 @@ TILE_INLINE void tile_i8(const uint8_t *a, size_t lda, const int8_t *w, size_t k
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_si512(tile + r * NR + v * LANES, sum[r][v]);
+            __m512 scale = _mm512_mul_ps(_mm512_set1_ps(t->a_scales[r]), _mm512_load_ps(t->scales + v * LANES));
+            __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][v]), scale, _mm512_load_ps(t->bias + v * LANES));
+            _mm512_storeu_ps(t->values + r * t->stride + v * LANES, x);
         }
     }
 }
 
 #define TILE(rows, vectors)                                                                                            \
-    static void i8_##rows##x##vectors(const void *a, size_t lda, const void *panel, size_t k, void *tile)              \
+    static void i8_##rows##x##vectors(const struct emb_panel_tile *t)                                                  \
     {                                                                                                                  \
-        tile_i8(a, lda, panel, k, tile, rows, vectors);                                                                \
+        tile_i8(t, rows, vectors);                                                                                     \
     }
 #define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) TILE(rows, 4)
 #define NAMES_ROW(rows) i8_##rows##x1, i8_##rows##x2, i8_##rows##x3, i8_##rows##x4
@@ -98,11 +102,6 @@ TILE_ROW(6)
 
 static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
                                            NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
-
-static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *tile)
-{
-    finish_any(job, tile, true);
-}
 
 const struct emb_panel_kernel emb_panel_i8_avx512vnni = {
     .nr = NR,

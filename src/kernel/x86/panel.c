@@ -11,7 +11,6 @@
 
 /* Elements of k that pack takes at a time: even. */
 #define PACK_CHUNK 16
-#define PACK_MAX_NR 64
 
 /* Rows for the next tile: full tiles, but the last two share what is left evenly, as a thin tile is slow. */
 static size_t tile_rows(size_t left, size_t mr)
@@ -29,26 +28,51 @@ static size_t panel_elements(size_t k, const struct emb_panel_kernel *kernel)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Whether the tile's values are the output as they are: then they go straight there. */
+static bool is_output(const struct emb_gemm_job *job, size_t columns, size_t nr)
+{
+    return job->act == EMB_ACT_NONE && !job->residual && !job->out_bf16 && columns == nr;
+}
+
 static void run_panel(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel, size_t row, size_t row_end,
                       size_t column)
 {
-    _Alignas(64) float values[EMB_PANEL_MAX_TILE];
+    _Alignas(64) float values[EMB_PANEL_MAX_MR * EMB_PANEL_MAX_NR], bias[EMB_PANEL_MAX_NR];
     size_t bytes = panel_elements(job->k, kernel);
     const char *panel = (const char *)job->w + column / kernel->nr * (bytes + kernel->end);
     struct emb_panel_tile tile = {
-        .values = values,
+        .lda = job->lda,
+        .panel = panel,
+        .k = job->k,
+        .bias = bias,
         .scales = (const float *)(const void *)(panel + bytes + kernel->end / 2),
+        .values = values,
+        .stride = kernel->nr,
         .row = row,
         .column = column,
         .columns = job->n1 - column < kernel->nr ? job->n1 - column : kernel->nr,
     };
     size_t vectors = (tile.columns + kernel->lanes - 1) / kernel->lanes;
     size_t max_vectors = kernel->nr / kernel->lanes;
+    bool direct = is_output(job, tile.columns, kernel->nr);
+    for (size_t c = 0; c < kernel->nr; c++) {
+        bias[c] = -0.0f;
+    }
+    if (job->bias) {
+        memcpy(bias, job->bias + column, tile.columns * sizeof(*bias));
+    }
     for (; tile.row < row_end; tile.row += tile.rows) {
         tile.rows = tile_rows(row_end - tile.row, kernel->mr);
-        const char *a = (const char *)job->a + tile.row * job->lda * kernel->a_size;
-        kernel->tiles[(tile.rows - 1) * max_vectors + vectors - 1](a, job->lda, panel, job->k, values);
-        kernel->finish(job, &tile);
+        tile.a = (const char *)job->a + tile.row * job->lda * kernel->a_size;
+        tile.a_scales = job->a_scales ? job->a_scales + tile.row : NULL;
+        if (direct) {
+            tile.values = (float *)job->out + tile.row * job->ldo + column;
+            tile.stride = job->ldo;
+        }
+        kernel->tiles[(tile.rows - 1) * max_vectors + vectors - 1](&tile);
+        if (!direct) {
+            kernel->finish(job, &tile);
+        }
     }
 }
 
@@ -175,9 +199,9 @@ static void pack_chunk_i8(int8_t *panel, const float *src, size_t columns, size_
 static void pack_panel_i8(int8_t *panel, const float *src, size_t columns, size_t k,
                           const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows)
 {
-    struct emb_i8_scale scales[PACK_MAX_NR];
-    int32_t starts[PACK_MAX_NR] = {0};
-    float ends[PACK_MAX_NR] = {0};
+    struct emb_i8_scale scales[EMB_PANEL_MAX_NR];
+    int32_t starts[EMB_PANEL_MAX_NR] = {0};
+    float ends[EMB_PANEL_MAX_NR] = {0};
     size_t block = emb_i8_block(k), bytes = panel_elements(k, kernel);
     for (size_t c = 0; c < columns; c++) {
         scales[c] = emb_i8_scale_of(rows->max_bits(src + c * k, k, block));

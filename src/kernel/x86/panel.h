@@ -1,7 +1,7 @@
 /* Matrix products over packed panels: the form and the loops that all x86 tiers share.
  *
  * Owns packing and the walk over panels and row tiles, in portable C. The tiers bring the tile kernels and the end of a
- * tile (bias, activation, residual, store).
+ * tile (activation, residual, store).
  *
  * Packed f32: panels of nr columns, each [k][nr]. Packed bf16: panels of [ceil(k / 2)][nr][2], so that a 32-bit lane
  * holds the pair (2p, 2p + 1) of its column with the lower index in the lower half, as vdpbf16ps takes it. Packed int8:
@@ -12,20 +12,28 @@
 
 #include "kernel/kernel.h"
 
-#define EMB_PANEL_MAX_TILE (6 * 64)
+#define EMB_PANEL_MAX_NR 64
+#define EMB_PANEL_MAX_MR 6
 
-/* tile[mr, nr] = a[mr, k] * panel, for the mr and the count of column vectors the function was made for. tile is
- * 64-byte aligned, of f32, or int32 for int8; only the columns of those vectors are written. lda is in elements. */
-typedef void emb_panel_tile_fn(const void *a, size_t lda, const void *panel, size_t k, void *tile);
-
-/* A tile of rows x columns (stride nr) that belongs at (row, column) of the job's output. */
+/* One tile: rows x columns at (row, column) of the job's output. */
 struct emb_panel_tile {
-    const void *values;
-    const float *scales; /* of the columns, int8 only */
+    const void *a; /* the tile's first row; rows lda elements apart */
+    size_t lda;
+    const void *panel;
+    size_t k;
+    const float *bias;     /* [nr], 64-byte aligned; -0 where there is none, which changes no value */
+    const float *a_scales; /* [rows], int8 only */
+    const float *scales;   /* [nr], of the columns, int8 only */
+    float *values;         /* [rows, nr], rows stride elements apart */
+    size_t stride;
     size_t row, rows, column, columns;
 };
 
-/* Ends a tile: scales, bias, activation, residual, store. */
+/* values = a * panel, int8 scaled, + bias, for the rows and the count of column vectors the function was made for; only
+ * the columns of those vectors are written. */
+typedef void emb_panel_tile_fn(const struct emb_panel_tile *tile);
+
+/* Puts act(values) + residual into the job's output. */
 typedef void emb_panel_finish_fn(const struct emb_gemm_job *job, const struct emb_panel_tile *tile);
 
 struct emb_panel_kernel {
