@@ -36,6 +36,7 @@ SHAPE_SETS = {
     "bge-base": {"short": 512, "p128": 96, "p512": 32},
     "bge-large": {"short": 256, "p128": 64, "p512": 16},
 }
+TIER_SETS = {"p128": corpus.SETS["p128"]}
 PRECISIONS = ["f32", "bf16", "int8"]
 SINGLE_RUNS = {"one short text": 200, "one text of 512 tokens": 50}
 SINGLE_WARM_UP = 3  # runs at the start of each block that do not count: the caches held another program's data
@@ -207,16 +208,15 @@ def measure_job(args, name, model, keys, sets, singles, has_reference):
     return job
 
 
-def variant_keys(args):
-    """Each precision with all threads, with one, and on every lower CPU tier but the portable one."""
+def thread_keys():
+    return [f"embellama-{precision}{suffix}" for precision in PRECISIONS for suffix in ("", "/1")]
+
+
+def tier_keys(args):
+    """Each precision on every CPU tier but the portable one."""
     info = json.loads(subprocess.run([args.bulk, args.model, "f32", "1"], input="", capture_output=True, text=True,
                                      check=True).stdout)
-    lower = [t for t in info["tiers"] if t not in ("ref", info["tier"])]
-    keys = []
-    for precision in PRECISIONS:
-        keys += [f"embellama-{precision}", f"embellama-{precision}/1"]
-        keys += [f"embellama-{precision}@{tier}" for tier in lower]
-    return keys
+    return [f"embellama-{precision}@{tier}" for precision in PRECISIONS for tier in info["tiers"] if tier != "ref"]
 
 
 def machine():
@@ -233,7 +233,7 @@ def parse_arguments():
     parser.add_argument("--corpus", default="")
     parser.add_argument("--llama-python", default="", help="interpreter that has llama-cpp-python")
     parser.add_argument("--sides", default=",".join(SIDES))
-    parser.add_argument("--skip", default="", help="parts to leave out: latency, variants")
+    parser.add_argument("--skip", default="", help="parts to leave out: latency, threads, tiers")
     parser.add_argument("--shapes", default="", help="of " + ",".join(SHAPE_SETS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -255,8 +255,10 @@ def main():
                "threads": args.threads, "rounds": args.rounds, "corpus": "dev" if args.corpus else "made up", "jobs": []}
     jobs = results["jobs"]
     jobs.append(measure_job(args, "all-MiniLM-L6-v2", args.model, args.sides.split(","), corpus.SETS, singles, True))
-    if "variants" not in skip:
-        jobs.append(measure_job(args, "variants", args.model, variant_keys(args), corpus.SETS, {}, True))
+    if "threads" not in skip:
+        jobs.append(measure_job(args, "threads", args.model, thread_keys(), corpus.SETS, {}, True))
+    if "tiers" not in skip:
+        jobs.append(measure_job(args, "tiers", args.model, tier_keys(args), TIER_SETS, {}, True))
     for shape in filter(None, args.shapes.split(",")):
         model = random_model.ensure(shape, args.model)
         jobs.append(measure_job(args, shape, model, SHAPE_SIDES, SHAPE_SETS[shape], {}, False))

@@ -1,4 +1,5 @@
 """One program under test as the driver sees it: started, asked, and stopped (SIGSTOP) whenever it is not its turn."""
+import ctypes
 import json
 import os
 import select
@@ -7,6 +8,8 @@ import subprocess
 import tempfile
 import time
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -18,6 +21,11 @@ def cpu_seconds_of(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
         fields = f.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def die_with_parent():
+    """A stopped program would stay for ever when the driver is killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Side:
@@ -37,7 +45,7 @@ class Side:
         self.pending = b""
         try:
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                            env={**os.environ, **(self.env or {})})
+                                            env={**os.environ, **(self.env or {})}, preexec_fn=die_with_parent)
             self.info = self._answer()
             self.process.send_signal(signal.SIGSTOP)
         except (OSError, Gone) as error:
