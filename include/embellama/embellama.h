@@ -115,7 +115,8 @@ typedef struct embellama_model_options {
     embellama_precision precision;
     const char *cpu;   /* tier to use: "auto" or NULL, or one of embellama_cpu_tiers() */
     int threads;       /* threads that load; 0: as many as the process may use */
-    uint64_t reserved[8];
+    const char *pack_cache; /* folder, this user's own and made where absent, that keeps packed weights for faster starts; NULL: none */
+    uint64_t reserved[7];
 } embellama_model_options;
 
 EMBELLAMA_API embellama_model_options embellama_model_options_default(void);
@@ -146,9 +147,10 @@ typedef struct embellama_model_info {
     size_t layers, heads, intermediate_size, vocab_size;
     uint64_t parameters;
     uint64_t file_bytes;    /* all weight files */
-    uint64_t packed_bytes;  /* weights packed for the kernels, in memory */
-    uint64_t mapped_bytes;  /* weights read in place from the file: embedding tables, norms, biases */
+    uint64_t packed_bytes;  /* weights packed for the kernels, in memory or in pack_cache's file; that has the embedding tables too */
+    uint64_t mapped_bytes;  /* weights read in place from the model's file: embedding tables */
     uint64_t token_flops;   /* of a token's products with weights: two a weight */
+    const char *notice;     /* what opening could not do as its options asked and did otherwise: a sentence, or NULL */
 } embellama_model_info;
 
 EMBELLAMA_API const embellama_model_info *embellama_model_get_info(const embellama_model *model);

@@ -11,31 +11,38 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-/* Opens a regular file for reading and tells its size. Returns the descriptor or a negative status. */
-static int open_regular(const char *path, size_t *size, embellama_error *error)
+/* Opens a regular file for reading and tells what it is. Returns the descriptor or a negative status. */
+static int open_regular(const char *path, struct stat *st, embellama_error *error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         int code = errno == ENOENT || errno == ENOTDIR ? EMBELLAMA_E_NOT_FOUND : EMBELLAMA_E_IO;
         return emb_fail(error, code, "cannot open %s: %s", path, strerror(errno));
     }
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode)) {
         close(fd);
         return emb_fail(error, EMBELLAMA_E_IO, "%s is not a regular file", path);
     }
-    *size = (size_t)st.st_size;
     return fd;
+}
+
+static struct emb_file_stamp stamp_of(const struct stat *st)
+{
+    return (struct emb_file_stamp){st->st_dev,          st->st_ino,          (uint64_t)st->st_size,
+                                   st->st_mtim.tv_sec,  st->st_mtim.tv_nsec, st->st_ctim.tv_sec,
+                                   st->st_ctim.tv_nsec};
 }
 
 int emb_file_map(struct emb_file *file, const char *path, embellama_error *error)
 {
     *file = (struct emb_file){0};
-    size_t size;
-    int fd = open_regular(path, &size, error);
+    struct stat st;
+    int fd = open_regular(path, &st, error);
     if (fd < 0) {
         return fd;
     }
+    size_t size = (size_t)st.st_size;
+    file->stamp = stamp_of(&st);
     if (size > 0) {
         void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {
@@ -82,11 +89,12 @@ void emb_file_want(const uint8_t *data, size_t size)
 
 int emb_file_read(const char *path, size_t limit, size_t padding, char **out, size_t *size, embellama_error *error)
 {
-    size_t total;
-    int fd = open_regular(path, &total, error);
+    struct stat st;
+    int fd = open_regular(path, &st, error);
     if (fd < 0) {
         return fd;
     }
+    size_t total = (size_t)st.st_size;
     if (total > limit) {
         close(fd);
         return emb_fail(error, EMBELLAMA_E_FORMAT, "%s has %zu bytes, more than the %zu such a file may have", path,

@@ -4,9 +4,16 @@
 
 #include "embellama/embellama.h"
 
+/* Tells one state of a file from another, as far as the system can: every write changes it, another name does not. No padding. */
+struct emb_file_stamp {
+    uint64_t device, inode, size;
+    int64_t modified_s, modified_ns, changed_s, changed_ns;
+};
+
 struct emb_file {
     const uint8_t *data; /* size bytes, or NULL for an empty file */
     size_t size;
+    struct emb_file_stamp stamp; /* when it was mapped */
 };
 
 /* Maps a regular file. Errors: E_NOT_FOUND, E_IO (also for what is not a regular file), with the path in the message. */

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -27,4 +28,19 @@ void emb_hash_add(struct emb_hash *hash, const void *data, size_t size)
 void emb_hash_print(struct emb_hash hash, char out[EMB_HASH_HEX + 1])
 {
     snprintf(out, EMB_HASH_HEX + 1, "%016" PRIx64 "%016" PRIx64, hash.high, hash.low);
+}
+
+bool emb_hash_parse(const char *text, struct emb_hash *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t words[2] = {0};
+    for (size_t i = 0; i < EMB_HASH_HEX; i++) {
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+        if (!digit) {
+            return false;
+        }
+        words[i / 16] = words[i / 16] << 4 | (uint64_t)(digit - digits);
+    }
+    *out = (struct emb_hash){.low = words[1], .high = words[0]};
+    return true;
 }

@@ -3,6 +3,7 @@
 #ifndef EMB_HASH_H
 #define EMB_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +22,8 @@ enum { EMB_HASH_HEX = 32 };
 
 /* 32 lower-case hexadecimal digits and a zero. */
 void emb_hash_print(struct emb_hash hash, char out[EMB_HASH_HEX + 1]);
+
+/* Reads what emb_hash_print writes, whatever follows it; false for anything else. */
+bool emb_hash_parse(const char *text, struct emb_hash *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* The allocator's front: overflow checks, and the switch that makes allocations fail in tests. */
+/* The allocator's front: overflow checks, and for tests a count and a switch that makes allocations fail. */
 #include "base/mem.h"
 
 #include <errno.h>
@@ -8,14 +8,21 @@
 #include <string.h>
 
 static atomic_long allowed = -1;
+static atomic_long asked;
 
 void emb_mem_fail_after(long count)
 {
     atomic_store(&allowed, count);
 }
 
+long emb_mem_count(void)
+{
+    return atomic_load(&asked);
+}
+
 static bool permitted(void)
 {
+    atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed);
     long left = atomic_load_explicit(&allowed, memory_order_relaxed);
     while (left > 0) {
         if (atomic_compare_exchange_weak(&allowed, &left, left - 1)) {

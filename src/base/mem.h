@@ -43,4 +43,7 @@ void emb_free(void *p);
 /* For tests: let count allocations succeed from now on, then make every one fail. Negative: never fail (the default). */
 void emb_mem_fail_after(long count);
 
+/* For tests: allocations asked for so far. */
+long emb_mem_count(void);
+
 #endif

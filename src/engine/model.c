@@ -93,6 +93,7 @@ static int describe(embellama_model *model, embellama_error *error)
         .packed_bytes = m->weights.block_size,
         .mapped_bytes = m->weights.mapped_size,
         .token_flops = count_token_flops(&m->weights, &m->spec),
+        .notice = m->notice[0] ? m->notice : NULL,
     };
     return EMBELLAMA_OK;
 }

@@ -397,6 +397,11 @@ void emb_gguf_close(struct emb_gguf *gguf)
     emb_free(gguf);
 }
 
+const struct emb_file *emb_gguf_file(const struct emb_gguf *gguf)
+{
+    return &gguf->file;
+}
+
 uint64_t emb_gguf_file_size(const struct emb_gguf *gguf)
 {
     return gguf->file.size;

@@ -5,6 +5,7 @@
 #ifndef EMB_GGUF_H
 #define EMB_GGUF_H
 
+#include "base/file.h"
 #include "embellama/embellama.h"
 #include "format/tensor.h"
 
@@ -19,6 +20,7 @@ struct emb_gguf_string {
 int emb_gguf_open(struct emb_gguf **out, const char *path, embellama_error *error);
 void emb_gguf_close(struct emb_gguf *gguf); /* NULL is allowed */
 
+const struct emb_file *emb_gguf_file(const struct emb_gguf *gguf); /* the mapped file */
 uint64_t emb_gguf_file_size(const struct emb_gguf *gguf);
 
 /* Metadata by key. False, and *out untouched, where the key is absent or of another kind (any integer type that fits counts as

@@ -397,6 +397,16 @@ void emb_safetensors_close(struct emb_safetensors *st)
     emb_free(st);
 }
 
+size_t emb_safetensors_file_count(const struct emb_safetensors *st)
+{
+    return st->n_files;
+}
+
+const struct emb_file *emb_safetensors_file(const struct emb_safetensors *st, size_t index)
+{
+    return &st->files[index];
+}
+
 uint64_t emb_safetensors_file_size(const struct emb_safetensors *st)
 {
     return st->file_size;

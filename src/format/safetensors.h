@@ -6,6 +6,7 @@
 #ifndef EMB_SAFETENSORS_H
 #define EMB_SAFETENSORS_H
 
+#include "base/file.h"
 #include "embellama/embellama.h"
 #include "format/tensor.h"
 
@@ -15,6 +16,10 @@ struct emb_safetensors;
  * shard is missing), E_IO, E_FORMAT, E_UNSUPPORTED (a tensor of more than four dimensions), E_NOMEM. */
 int emb_safetensors_open(struct emb_safetensors **out, const char *directory, embellama_error *error);
 void emb_safetensors_close(struct emb_safetensors *st); /* NULL is allowed */
+
+/* The mapped files: index < count. */
+size_t emb_safetensors_file_count(const struct emb_safetensors *st);
+const struct emb_file *emb_safetensors_file(const struct emb_safetensors *st, size_t index);
 
 uint64_t emb_safetensors_file_size(const struct emb_safetensors *st); /* of all shards */
 

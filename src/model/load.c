@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/team.h"
 #include "model/metadata.h"
+#include "model/pack_cache.h"
 
 /* The last part of a path, without trailing slashes and without ".gguf". */
 static char *name_from_path(const char *path)
@@ -124,7 +125,10 @@ int emb_model_load(struct emb_model *m, const char *path, const embellama_model_
         rc = new_team(&team, options, error);
     }
     if (rc == EMBELLAMA_OK) {
-        rc = emb_weights_load(&m->weights, &m->spec, &m->source, m->gemm, team, error);
+        struct emb_form form = {m->kernels, m->gemm};
+        rc = options->pack_cache ? emb_pack_cache_load(&m->weights, options->pack_cache, &m->spec, &m->source, &form,
+                                                       team, m->notice, error)
+                                 : emb_weights_load(&m->weights, &m->spec, &m->source, m->gemm, team, error);
     }
     emb_team_free(team);
     if (rc != EMBELLAMA_OK) {

@@ -18,6 +18,7 @@ struct emb_model {
     embellama_precision precision; /* what gemm multiplies, never AUTO; the residual stream is f32 in all */
     char *name;                  /* from the file, or the path's last part; NULL for an attached one */
     char *path;                  /* or NULL likewise */
+    char notice[256];            /* of loading: what could not be done as asked, or "" */
 };
 
 /* Loads into zeroed memory. On failure the model is empty again. options is not NULL. Errors as embellama_model_open. */

@@ -27,6 +27,16 @@ uint64_t emb_source_file_size(const struct emb_source *source)
     return source->gguf ? emb_gguf_file_size(source->gguf) : emb_safetensors_file_size(source->safetensors);
 }
 
+size_t emb_source_file_count(const struct emb_source *source)
+{
+    return source->gguf ? 1 : emb_safetensors_file_count(source->safetensors);
+}
+
+const struct emb_file *emb_source_file(const struct emb_source *source, size_t index)
+{
+    return source->gguf ? emb_gguf_file(source->gguf) : emb_safetensors_file(source->safetensors, index);
+}
+
 size_t emb_source_tensor_count(const struct emb_source *source)
 {
     return source->gguf ? emb_gguf_tensor_count(source->gguf) : emb_safetensors_tensor_count(source->safetensors);

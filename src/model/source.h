@@ -18,6 +18,10 @@ void emb_source_close(struct emb_source *source);
 const char *emb_source_format(const struct emb_source *source); /* "gguf" or "safetensors" */
 uint64_t emb_source_file_size(const struct emb_source *source);
 
+/* The mapped files: index < count. */
+size_t emb_source_file_count(const struct emb_source *source);
+const struct emb_file *emb_source_file(const struct emb_source *source, size_t index);
+
 size_t emb_source_tensor_count(const struct emb_source *source);
 const struct emb_tensor *emb_source_tensor_at(const struct emb_source *source, size_t index);
 const struct emb_tensor *emb_source_tensor(const struct emb_source *source, const char *name); /* or NULL */
