@@ -1,5 +1,6 @@
 """A server of our own for the tests: `server` is one shared by a file, `start` makes more."""
 import base64
+import ctypes
 import os
 import re
 import signal
@@ -20,15 +21,21 @@ DIM = 384
 PATIENCE = 300  # seconds: also under a sanitizer on a busy machine
 
 
+def end_with_parent():
+    """In the child: SIGKILL when the test's process ends, so that no server outlives a test that was killed."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Server:
-    """`embellama serve` on a free port. Its own process group, ended with the test whatever happens."""
+    """`embellama serve` on a free port, in a process group of its own."""
 
     def __init__(self, *flags):
         env = {k: v for k, v in os.environ.items() if not k.startswith("EMBELLAMA_")}
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [BINARY, "serve", "--model-path", MODEL, "--model-name", NAME, "--port", "0", *flags],
-            stdout=subprocess.PIPE, stderr=self.log, env=env, start_new_session=True)
+            stdout=subprocess.PIPE, stderr=self.log, env=env, start_new_session=True, preexec_fn=end_with_parent)
         ready = self.process.stdout.readline().decode()
         found = re.search(r"http://[^ ]*:(\d+)", ready)
         if not found:

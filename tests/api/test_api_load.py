@@ -105,7 +105,7 @@ def leave(server, body, delay):
 def test_client_that_leaves(server):
     want = server.embed("still here")
     body = json.dumps({"model": NAME, "input": ["word " * 300 + str(i) for i in range(1000)]}).encode()
-    for delay in (0, 0.001, 0.01, 0.05, 0.3):
+    for delay in (0, 0.01, 0.3):
         leave(server, body, delay)
     small = json.dumps({"model": NAME, "input": "a"}).encode()
     for _ in range(50):
