@@ -40,7 +40,7 @@ static void build_tables(void)
     if (cpu.avx512vnni) {
         add_tier("avx512vnni", emb_kernels_init_avx512vnni);
     }
-    if (cpu.avx512bf16) {
+    if (cpu.avx512vnni && cpu.avx512bf16) {
         add_tier("avx512bf16", emb_kernels_init_avx512bf16);
     }
 #endif

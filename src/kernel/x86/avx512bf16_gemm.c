@@ -5,6 +5,7 @@
 #include "kernel/x86/avx512_tier.h"
 
 #include "kernel/tiers.h"
+#include "kernel/x86/avx512vnni_tier.h"
 #include "kernel/x86/panel.h"
 
 #include <string.h>
@@ -123,6 +124,14 @@ static void run(const struct emb_gemm_job *job)
     emb_panel_run(job, &kernel);
 }
 
+/* The int8 product of the tier below, with this tier's end. */
+static void run_i8(const struct emb_gemm_job *job)
+{
+    struct emb_panel_kernel with_end = emb_panel_i8_avx512vnni;
+    with_end.finish = finish;
+    emb_panel_run(job, &with_end);
+}
+
 static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
 {
     for (size_t i = 0; i < n; i += LANES) {
@@ -143,6 +152,7 @@ void emb_kernels_init_avx512bf16(struct emb_kernels *t)
     t->gemm_bf16.native = true;
     t->gemm_bf16.encode = encode;
     t->gemm_bf16.run = run;
+    t->gemm_i8.run = run_i8;
     t->attention = emb_attention_avx512bf16;
     t->layernorm = emb_layernorm_avx512bf16;
     t->f32_to_bf16 = f32_to_bf16;
