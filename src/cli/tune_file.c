@@ -173,7 +173,7 @@ int emb_tuning_load(struct emb_tuning *out, bool *found, const struct emb_cli_op
     if (rc != EMBELLAMA_OK) {
         return rc == EMBELLAMA_E_NOT_FOUND ? EMBELLAMA_OK : rc;
     }
-    struct key key;
+    struct key key = {0};
     make_key(&key, options, path);
     for (struct emb_json_iter it = emb_json_iterate(entries); rc == EMBELLAMA_OK && !*found && emb_json_next(&it);) {
         if (has_key(it.value, &key)) {
@@ -308,7 +308,7 @@ int emb_tuning_save(const struct emb_tuning *tuning, const struct emb_cli_option
 {
     char folder[4096];
     struct emb_buf content;
-    struct key key;
+    struct key key = {0};
     if (!config_folder(folder, sizeof folder)) {
         return emb_fail(error, EMBELLAMA_E_IO, "nowhere to save: neither XDG_CONFIG_HOME nor HOME is set");
     }
