@@ -153,7 +153,8 @@ def cosines(turns, sides, reference, folder):
         except Gone:
             progress(f"{side.key}: gone: {side.missing}")
     if reference is None:
-        base = next((k for k in ("ort-f32", "openvino-f32", "torch-f32", "embellama-f32") if k in vectors), None)
+        single_precision = [k for k in vectors if "-f32" in k]
+        base = next((k for k in single_precision if not report.ours(k)), next(iter(single_precision), None))
         reference = vectors.get(base)
     return {k: corpus.worst_cosine(v, reference) for k, v in vectors.items()} if reference is not None else {}
 
