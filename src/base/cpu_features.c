@@ -1,4 +1,5 @@
-/* Reading of cpuid and xgetbv (Intel SDM volume 1, sections 14.3 and 15.2; volume 2, CPUID). */
+/* Reading of cpuid and xgetbv (Intel SDM volume 1, sections 14.3 and 15.2; volume 2, CPUID), and of the auxiliary vector
+ * on ARM (the kernel's document arm64/elf_hwcaps). */
 #include "base/cpu_features.h"
 
 #if defined(__x86_64__)
@@ -42,6 +43,21 @@ struct emb_cpu_features emb_cpu_features_read(void)
     if (f.avx512 && last_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {
         f.avx512bf16 = eax & LEAF7_1_EAX_AVX512_BF16;
     }
+    return f;
+}
+
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+struct emb_cpu_features emb_cpu_features_read(void)
+{
+    unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
+    struct emb_cpu_features f = {0};
+    f.neon = caps & HWCAP_ASIMD;
+    f.dotprod = f.neon && (caps & HWCAP_ASIMDDP);
+    f.i8mm = f.dotprod && (caps2 & HWCAP2_I8MM);
+    f.bf16 = f.neon && (caps2 & HWCAP2_BF16);
     return f;
 }
 

@@ -43,6 +43,20 @@ static void build_tables(void)
     if (cpu.avx512vnni && cpu.avx512bf16) {
         add_tier("avx512bf16", emb_kernels_init_avx512bf16);
     }
+#elif EMB_KERNEL_ARM
+    struct emb_cpu_features cpu = emb_cpu_features_read();
+    if (cpu.neon) {
+        add_tier("neon", emb_kernels_init_neon);
+    }
+    if (cpu.dotprod) {
+        add_tier("dotprod", emb_kernels_init_dotprod);
+    }
+    if (cpu.i8mm) {
+        add_tier("i8mm", emb_kernels_init_i8mm);
+    }
+    if (cpu.bf16) {
+        add_tier("bf16", emb_kernels_init_bf16);
+    }
 #endif
 }
 

@@ -33,8 +33,8 @@ struct emb_gemm_job {
     size_t m;
     const void *w; /* packed weights of all n columns, as pack wrote them; 64-byte aligned */
     size_t n, k;
-    size_t n0, n1;         /* columns to compute: n0 a multiple of nr; n1 also, or equal to n */
-    const float *bias;     /* [n] or NULL */
+    size_t n0, n1;     /* columns to compute: n0 a multiple of nr; n1 also, or equal to n */
+    const float *bias; /* [n] or NULL */
     enum emb_act act;
     const float *residual; /* [m, n], rows ldr elements apart, or NULL; may be out itself (f32, same stride) */
     size_t ldr;
@@ -85,10 +85,11 @@ struct emb_attention_job {
 };
 
 struct emb_kernels {
-    const char *tier; /* "ref", "avx2", "avx512", "avx512vnni", "avx512bf16" */
+    const char
+        *tier; /* "ref"; x86: "avx2", "avx512", "avx512vnni", "avx512bf16"; ARM: "neon", "dotprod", "i8mm", "bf16" */
     struct emb_gemm gemm_f32;  /* a, w: f32; accumulates in f32 */
     struct emb_gemm gemm_bf16; /* a, w: bf16; exact products, accumulates in f32 */
-    struct emb_gemm gemm_i8;   /* a, w: int8 by int8.h, a scale a row and a column; accumulates in int32. A row of a or w
+    struct emb_gemm gemm_i8; /* a, w: int8 by int8.h, a scale a row and a column; accumulates in int32. A row of a or w
                                 * with a value that is not finite makes NaN of its row or column of the output. */
 
     size_t (*attention_scratch)(size_t n, size_t head_dim);

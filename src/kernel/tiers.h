@@ -13,5 +13,9 @@ void emb_kernels_init_avx2(struct emb_kernels *t);
 void emb_kernels_init_avx512(struct emb_kernels *t);
 void emb_kernels_init_avx512vnni(struct emb_kernels *t);
 void emb_kernels_init_avx512bf16(struct emb_kernels *t);
+void emb_kernels_init_neon(struct emb_kernels *t);
+void emb_kernels_init_dotprod(struct emb_kernels *t);
+void emb_kernels_init_i8mm(struct emb_kernels *t);
+void emb_kernels_init_bf16(struct emb_kernels *t);
 
 #endif
