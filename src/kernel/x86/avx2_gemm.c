@@ -14,9 +14,9 @@
 
 TILE_INLINE void clear(__m256 acc[MR][2], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = _mm256_setzero_ps();
         }
@@ -25,9 +25,9 @@ TILE_INLINE void clear(__m256 acc[MR][2], size_t rows, size_t vectors)
 
 TILE_INLINE void store(const struct emb_panel_tile *t, const __m256 acc[MR][2], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             __m256 x = _mm256_add_ps(acc[r][v], _mm256_load_ps(t->bias + v * LANES));
             _mm256_storeu_ps(t->values + r * t->stride + v * LANES, x);
@@ -43,14 +43,14 @@ TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t ve
     clear(acc, rows, vectors);
     for (size_t p = 0; p < k; p++) {
         __m256 b[2];
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             b[v] = _mm256_loadu_ps(w + p * NR + v * LANES);
         }
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             __m256 x = _mm256_broadcast_ss(a + r * lda + p);
-#pragma GCC unroll 2
+            EMB_UNROLL
             for (size_t v = 0; v < vectors; v++) {
                 acc[r][v] = _mm256_fmadd_ps(x, b[v], acc[r][v]);
             }
@@ -66,11 +66,23 @@ static inline int load_pair(const emb_bf16 *a)
     return pair;
 }
 
-/* The bf16 in the lower or the upper half of each lane, as f32. */
+/* The bf16 in the lower or the upper half of each lane, as f32. The mask stays in memory: there is no register for it. */
 TILE_INLINE __m256 widen(__m256i pairs, bool upper)
 {
-    return _mm256_castsi256_ps(upper ? _mm256_and_si256(pairs, _mm256_set1_epi32(-65536))
-                                     : _mm256_slli_epi32(pairs, 16));
+    static const __attribute__((aligned(32)))
+    int32_t mask[8] = {-65536, -65536, -65536, -65536, -65536, -65536, -65536, -65536};
+    if (!upper) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+    }
+    __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(mask));
+    return _mm256_castsi256_ps(pairs);
+}
+
+/* acc + a * b. By hand, as gcc 12 spills around the intrinsic where registers are few. */
+TILE_INLINE __m256 add_product(__m256 acc, __m256 a, __m256 b)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
+    return acc;
 }
 
 /* One of the two elements of a pair, for all rows. a is at the pair; the last pair of an odd k has no upper element. */
@@ -78,16 +90,16 @@ TILE_INLINE void bf16_step(__m256 acc[MR][2], const emb_bf16 *a, size_t lda, con
                            size_t rows, size_t vectors)
 {
     __m256 b[2];
-#pragma GCC unroll 2
+    EMB_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         b[v] = widen(_mm256_loadu_si256((const __m256i *)(w + v * 2 * LANES)), upper);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
         __m256 x = widen(_mm256_set1_epi32(single ? a[r * lda] : load_pair(a + r * lda)), upper);
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = _mm256_fmadd_ps(x, b[v], acc[r][v]);
+            acc[r][v] = add_product(acc[r][v], x, b[v]);
         }
     }
 }

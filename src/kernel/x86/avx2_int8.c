@@ -30,14 +30,14 @@ INLINE __m256i dot2(__m256i sum, __m256i a, __m256i b)
 INLINE void add_step(__m256i sum[MR][2], const int16_t *w, const int a[MR], size_t rows, size_t vectors)
 {
     __m256i b[2];
-#pragma GCC unroll 2
+    EMB_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         b[v] = _mm256_load_si256((const __m256i *)(const void *)(w + v * STEP * LANES));
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
         __m256i x = _mm256_set1_epi32(a[r]);
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             sum[r][v] = dot2(sum[r][v], x, b[v]);
         }
@@ -51,30 +51,30 @@ INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vectors)
     size_t lda = t->lda, k = t->k;
     __m256i sum[MR][2];
     int pair[MR];
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             sum[r][v] = _mm256_setzero_si256();
         }
     }
     for (size_t p = 0; p + 1 < k; p += STEP) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             memcpy(pair + r, a + r * lda + p, sizeof(*pair));
         }
         add_step(sum, w + p * NR, pair, rows, vectors);
     }
     if (k % 2) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             pair[r] = (uint16_t)a[r * lda + k - 1];
         }
         add_step(sum, w + (k - 1) * NR, pair, rows, vectors);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 2
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             __m256 scale = _mm256_mul_ps(_mm256_set1_ps(t->a_scales[r]), _mm256_load_ps(t->scales + v * LANES));
             __m256 x = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r][v]), scale, _mm256_load_ps(t->bias + v * LANES));

@@ -18,9 +18,9 @@
 
 TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = _mm512_setzero_ps();
         }
@@ -29,9 +29,9 @@ TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
 
 TILE_INLINE void store(const struct emb_panel_tile *t, const __m512 acc[MR][4], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             __m512 x = _mm512_add_ps(acc[r][v], _mm512_load_ps(t->bias + v * LANES));
             _mm512_storeu_ps(t->values + r * t->stride + v * LANES, x);
@@ -47,14 +47,14 @@ TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t ve
     clear(acc, rows, vectors);
     for (size_t p = 0; p < k; p++) {
         __m512 b[4];
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             b[v] = _mm512_loadu_ps(w + p * NR + v * LANES);
         }
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             __m512 x = _mm512_set1_ps(a[r * lda + p]);
-#pragma GCC unroll 4
+            EMB_UNROLL
             for (size_t v = 0; v < vectors; v++) {
                 acc[r][v] = _mm512_fmadd_ps(x, b[v], acc[r][v]);
             }
@@ -77,21 +77,28 @@ TILE_INLINE __m512 widen(__m512i pairs, bool upper)
                                      : _mm512_slli_epi32(pairs, 16));
 }
 
+/* acc + a * b. By hand, as gcc 12 spills around the intrinsic where registers are few. */
+TILE_INLINE __m512 add_product(__m512 acc, __m512 a, __m512 b)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+}
+
 /* One of the two elements of a pair, for all rows. a is at the pair; the last pair of an odd k has no upper element. */
 TILE_INLINE void bf16_step(__m512 acc[MR][4], const emb_bf16 *a, size_t lda, const emb_bf16 *w, bool upper, bool single,
                            size_t rows, size_t vectors)
 {
     __m512 b[4];
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         b[v] = widen(_mm512_loadu_si512(w + v * 2 * LANES), upper);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
         __m512 x = widen(_mm512_set1_epi32(single ? a[r * lda] : load_pair(a + r * lda)), upper);
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = _mm512_fmadd_ps(x, b[v], acc[r][v]);
+            acc[r][v] = add_product(acc[r][v], x, b[v]);
         }
     }
 }

@@ -29,14 +29,14 @@ static inline int load_pair(const emb_bf16 *a)
 TILE_INLINE void add_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[MR], size_t rows, size_t vectors)
 {
     __m512i b[4];
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         b[v] = _mm512_loadu_si512(w + v * 2 * LANES);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
         __m512i x = _mm512_set1_epi32(pair[r]);
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = _mm512_dpbf16_ps(acc[r][v], (__m512bh)x, (__m512bh)b[v]);
         }
@@ -45,9 +45,9 @@ TILE_INLINE void add_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[M
 
 TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = _mm512_setzero_ps();
         }
@@ -56,9 +56,9 @@ TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
 
 TILE_INLINE void store(const struct emb_panel_tile *t, const __m512 acc[MR][4], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             __m512 x = _mm512_add_ps(acc[r][v], _mm512_load_ps(t->bias + v * LANES));
             _mm512_storeu_ps(t->values + r * t->stride + v * LANES, x);
@@ -74,14 +74,14 @@ TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t v
     int pair[MR];
     clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             pair[r] = load_pair(a + r * lda + p);
         }
         add_pair(acc, w + p * NR, pair, rows, vectors);
     }
     if (k % 2) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             pair[r] = a[r * lda + k - 1];
         }

@@ -28,14 +28,14 @@ TILE_INLINE __m512i dot4(__m512i sum, __m512i a, __m512i b)
 TILE_INLINE void add_step(__m512i sum[MR][4], const int8_t *w, const int a[MR], size_t rows, size_t vectors)
 {
     __m512i b[4];
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         b[v] = _mm512_load_si512(w + v * STEP * LANES);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
         __m512i x = _mm512_set1_epi32(a[r]);
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             sum[r][v] = dot4(sum[r][v], x, b[v]);
         }
@@ -50,17 +50,17 @@ TILE_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vec
     __m512i sum[MR][4];
     int quad[MR] = {0};
     const int8_t *starts = w + (k + STEP - 1) / STEP * STEP * NR;
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         sum[0][v] = _mm512_load_si512(starts + v * LANES * sizeof(int32_t));
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 1; r < rows; r++) {
             sum[r][v] = sum[0][v];
         }
     }
     size_t p = 0;
     for (; p + STEP <= k; p += STEP) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             memcpy(quad + r, a + r * lda + p, STEP);
         }
@@ -68,15 +68,15 @@ TILE_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vec
     }
     if (p < k) {
         __mmask16 mask = emb512_mask(k - p);
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             quad[r] = _mm_cvtsi128_si32(_mm_maskz_loadu_epi8(mask, a + r * lda + p));
         }
         add_step(sum, w + p * NR, quad, rows, vectors);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             __m512 scale = _mm512_mul_ps(_mm512_set1_ps(t->a_scales[r]), _mm512_load_ps(t->scales + v * LANES));
             __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][v]), scale, _mm512_load_ps(t->bias + v * LANES));

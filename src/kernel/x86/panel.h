@@ -15,6 +15,13 @@
 #define EMB_PANEL_MAX_NR 64
 #define EMB_PANEL_MAX_MR 6
 
+/* Before a loop over a tile's rows or vectors, whose count is known once all is inlined: arrays become registers. */
+#if defined(__clang__)
+#define EMB_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define EMB_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 /* One tile: rows x columns at (row, column) of the job's output. */
 struct emb_panel_tile {
     const void *a; /* the tile's first row; rows lda elements apart */
