@@ -464,6 +464,24 @@ static void tokenize_item(void *arg, size_t i, int member)
     emb_profile_lap(w->scratch.profile, EMBELLAMA_OPERATION_TOKENIZING);
 }
 
+/* Which member tokenises a text is chance. So that no chance makes the same call allocate again, each gets room for the longest text
+ * and for all ids. Without memory for that, later calls see. */
+static void even_room(embellama_ctx *ctx)
+{
+    size_t ids = 0, longest = 0;
+    for (int i = 0; i < ctx->threads; i++) {
+        const struct worker *w = &ctx->workers[i];
+        ids += w->n_ids;
+        longest = w->tokens.capacity > longest ? w->tokens.capacity : longest;
+    }
+    for (int i = 0; i < ctx->threads; i++) {
+        struct worker *w = &ctx->workers[i];
+        if (!emb_grow(&w->ids, &w->ids_capacity, ids, sizeof *w->ids) || !emb_tokens_reserve(&w->tokens, longest)) {
+            return;
+        }
+    }
+}
+
 /* The message for the first text that failed: tokenising it again tells its length, or where it is not UTF-8. */
 static int report_text(const struct call *call, const embellama_text *texts, embellama_error *error)
 {
@@ -494,6 +512,7 @@ int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, c
     }
     struct tokenizing t = {&call, texts};
     emb_team_run(ctx->team, tokenize_item, &t, n);
+    even_room(ctx);
     for (size_t i = 0; i < n; i++) {
         const struct place *place = &ctx->places[i];
         ctx->rows[i] = i;

@@ -205,6 +205,11 @@ static bool grow_tokens(struct emb_tokens *out, size_t more)
     return true;
 }
 
+bool emb_tokens_reserve(struct emb_tokens *tokens, size_t capacity)
+{
+    return capacity <= tokens->capacity || grow_tokens(tokens, capacity - tokens->count);
+}
+
 /* Room for more ids behind out->count. */
 static inline bool reserve(struct emb_tokens *out, size_t more)
 {

@@ -32,6 +32,9 @@ struct emb_tokens {
 };
 void emb_tokens_deinit(struct emb_tokens *tokens);
 
+/* Makes room for capacity ids in all. False when out of memory: nothing changed. */
+bool emb_tokens_reserve(struct emb_tokens *tokens, size_t capacity);
+
 /* Ids of a text, or of the pair (text, pair) where pair is not NULL, special tokens included, into out (replacing what it
  * held). Never truncated. Errors: E_UTF8 (offset of the first bad byte), E_NOMEM. */
 int emb_tokenizer_encode(const struct emb_tokenizer *tokenizer, embellama_text text, const embellama_text *pair,
