@@ -1,4 +1,5 @@
-/* The cache folder is ${XDG_CACHE_HOME:-$HOME/.cache}/embellama/models, one directory or file a model. */
+/* The cache folder is ${XDG_CACHE_HOME:-$HOME/.cache}/embellama: models/ has one directory or file a model, packed/ the weights that
+ * --pack-cache keeps. */
 #include "cli/open_model.h"
 
 #include <stdio.h>
@@ -8,17 +9,18 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "cli/cli.h"
 
-/* The cache folder in out[0..size); false where the environment names none. */
-static bool cache_folder(char *out, size_t size)
+/* A part of the cache folder in out[0..size); false where the environment names none. */
+static bool cache_folder(const char *part, char *out, size_t size)
 {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     int n = -1;
     if (cache && cache[0] == '/') { /* the XDG specification has relative ones ignored */
-        n = snprintf(out, size, "%s/embellama/models", cache);
+        n = snprintf(out, size, "%s/embellama/%s", cache, part);
     } else if (home && home[0] != '\0') {
-        n = snprintf(out, size, "%s/.cache/embellama/models", home);
+        n = snprintf(out, size, "%s/.cache/embellama/%s", home, part);
     }
     return n > 0 && (size_t)n < size;
 }
@@ -26,7 +28,7 @@ static bool cache_folder(char *out, size_t size)
 int emb_cli_model_path(char **out, const char *named, embellama_error *error)
 {
     char folder[4096];
-    bool has_folder = cache_folder(folder, sizeof folder);
+    bool has_folder = cache_folder("models", folder, sizeof folder);
     if (named && emb_path_exists(named)) {
         *out = emb_strdup(named);
         return *out ? EMBELLAMA_OK : emb_fail_nomem(error);
@@ -52,16 +54,46 @@ int emb_cli_model_path(char **out, const char *named, embellama_error *error)
                     "embellama-get-model, or make model in the source tree, or give --model");
 }
 
+/* The folder that --pack-cache means, in out[0..size) where it is our own; *folder is NULL for none. */
+static int pack_folder(const char *asked, char *out, size_t size, const char **folder, embellama_error *error)
+{
+    *folder = asked;
+    if (strcmp(asked, "off") == 0) {
+        *folder = NULL;
+    } else if (strcmp(asked, "on") == 0) {
+        *folder = out;
+        if (!cache_folder("packed", out, size)) {
+            return emb_fail(error, EMBELLAMA_E_INVALID,
+                            "--pack-cache: neither XDG_CACHE_HOME nor HOME says where; give a folder");
+        }
+    }
+    return EMBELLAMA_OK;
+}
+
+static int open_path(embellama_model **out, const char *path, const struct emb_cli_options *options,
+                     embellama_error *error)
+{
+    char folder[4096];
+    embellama_model_options model = embellama_model_options_default();
+    model.precision = (embellama_precision)options->precision;
+    model.cpu = options->cpu;
+    model.threads = (int)options->threads;
+    int rc = pack_folder(options->pack_cache, folder, sizeof folder, &model.pack_cache, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = embellama_model_open(out, path, &model, error);
+    }
+    if (rc == EMBELLAMA_OK && embellama_model_get_info(*out)->notice) {
+        emb_cli_say("%s", embellama_model_get_info(*out)->notice);
+    }
+    return rc;
+}
+
 int emb_cli_open_model(embellama_model **out, const struct emb_cli_options *options, embellama_error *error)
 {
     char *path = NULL;
     int rc = emb_cli_model_path(&path, options->model, error);
     if (rc == EMBELLAMA_OK) {
-        embellama_model_options model = embellama_model_options_default();
-        model.precision = (embellama_precision)options->precision;
-        model.cpu = options->cpu;
-        model.threads = (int)options->threads;
-        rc = embellama_model_open(out, path, &model, error);
+        rc = open_path(out, path, options, error);
     }
     emb_free(path);
     return rc;

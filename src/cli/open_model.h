@@ -10,7 +10,8 @@
  * model of the cache folder. *out is freed with emb_free. Errors: E_NOT_FOUND with a sentence on what to do, E_NOMEM. */
 int emb_cli_model_path(char **out, const char *named, embellama_error *error);
 
-/* Opens it with the options' precision, CPU tier and threads. */
+/* Opens it with the options' precision, CPU tier, threads and folder of packed weights; says on standard error what opening could
+ * not do as asked. */
 int emb_cli_open_model(embellama_model **out, const struct emb_cli_options *options, embellama_error *error);
 
 /* Tokens that one text may have, from --max-length, and values of a vector, from --dimensions. Errors: E_RANGE. */

@@ -60,7 +60,7 @@ struct emb_cli_options {
     double p;
     int64_t dimensions, max_length, threads;
     bool truncate, resume, json;
-    const char *cpu;
+    const char *cpu, *pack_cache;
     const char *model_name, *host;
     int64_t port, workers, batch_tokens, queue_size, log_level, seconds;
     int64_t shard_tokens; /* no option's: what tune found, or 0 */

@@ -288,6 +288,27 @@ class Others(unittest.TestCase):
         ref = json.loads(run("inspect", "--json", "--cpu", "ref", "--precision", "f32").stdout)
         self.assertEqual((ref["cpu_tier"], ref["precision"]), ("ref", "f32"))
 
+    def test_pack_cache(self):
+        plain = run("embed", "hello")
+        with temporary() as folder:
+            packed = os.path.join(folder, "embellama", "packed")
+            for _ in range(2):
+                kept = run("embed", "hello", "--pack-cache", "on", env=environment(XDG_CACHE_HOME=folder))
+                self.assertEqual((kept.returncode, kept.stdout, kept.stderr), (0, plain.stdout, b""))
+                self.assertEqual(sorted(name.split(".")[-1] for name in os.listdir(packed)), ["link", "pack"])
+            own = os.path.join(folder, "own")
+            self.assertEqual(run("embed", "hello", env=environment(EMBELLAMA_PACK_CACHE=own)).stdout, plain.stdout)
+            self.assertEqual(len(os.listdir(own)), 2)
+            file = next(os.path.join(own, name) for name in os.listdir(own) if name.endswith(".pack"))
+            os.truncate(file, 5000)
+            mended = run("embed", "hello", "--pack-cache", own)
+            self.assertEqual((mended.returncode, mended.stdout), (0, plain.stdout))
+            self.assertIn(b"packed anew", mended.stderr)
+            self.assertEqual(run("embed", "hello", "--pack-cache", own).stderr, b"")
+        self.assertEqual(run("embed", "hello", "--pack-cache", "/dev/null").stdout, plain.stdout)
+        bare = {k: v for k, v in environment().items() if k not in ("HOME", "XDG_CACHE_HOME")}
+        self.assertIn(b"--pack-cache", run("embed", "hello", "--pack-cache", "on", env=bare).stderr)
+
 
 if __name__ == "__main__":
     result = unittest.main(exit=False, verbosity=1).result
