@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIAL_SAMPLES 3
-
 /* Column-major for libxsmm: its A is a block of weights [k, bn], its B the activations [bm, k], its C the output. */
 struct plan {
     const struct bench_operands *o;
@@ -118,7 +116,7 @@ bool bench_libxsmm_new(struct bench_contender *c, const struct bench_operands *o
                     continue;
                 }
                 struct bench_contender trial = {run, p, p->out};
-                double seconds = bench_median(&trial, TRIAL_SAMPLES);
+                double seconds = bench_trial(&trial);
                 if (seconds < best) {
                     best = seconds;
                     *c = trial;

@@ -18,6 +18,7 @@
 #include "peak.h"
 
 #define SAMPLES 15
+#define TRIAL_SAMPLES 3
 #define SAMPLE_SECONDS 0.004
 #define COLD_BYTES ((size_t)24 << 20)
 #define CHECKS 64
@@ -67,15 +68,15 @@ static size_t calls_of(const struct bench_contender *c)
     return (size_t)(SAMPLE_SECONDS / sample(c, 1)) + 1;
 }
 
-double bench_median(const struct bench_contender *c, int samples)
+double bench_trial(const struct bench_contender *c)
 {
-    double seconds[SAMPLES];
+    double best = 1e9;
     size_t calls = calls_of(c);
-    for (int i = 0; i < samples; i++) {
-        seconds[i] = sample(c, calls);
+    for (int i = 0; i < TRIAL_SAMPLES; i++) {
+        double seconds = sample(c, calls);
+        best = seconds < best ? seconds : best;
     }
-    qsort(seconds, (size_t)samples, sizeof seconds[0], by_value);
-    return seconds[samples / 2];
+    return best;
 }
 
 /* Medians of all of them, sampled in turn. Those without run get 0. */

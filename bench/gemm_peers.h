@@ -35,7 +35,7 @@ void bench_onednn_cap_avx2(void);
 /* 64-byte aligned zeroed memory, or the program ends. */
 void *bench_buffer(size_t bytes);
 
-/* Median CPU seconds of one run. */
-double bench_median(const struct bench_contender *c, int samples);
+/* CPU seconds of one run, the best of a few: to choose between forms of one contender. */
+double bench_trial(const struct bench_contender *c);
 
 #endif
