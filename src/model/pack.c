@@ -1,7 +1,7 @@
 /* Filling the block: one list of small items that the team takes in turn, so that threads end together whatever the tensors' sizes.
  *
  * A tensor, or the group packed as one matrix, is a job; jobs stand in the order of the file, and a job's items side by side: first
- * those that hash its bytes, then those that pack. So only the tensors at hand are in memory, a little is read ahead, and the last
+ * those that hash its bytes, then those that pack them (an embedding table's do both). So only the tensors at hand are in memory, a little is read ahead, and the last
  * item of a job gives its pages back. */
 #include "model/pack.h"
 
@@ -83,7 +83,7 @@ static void list_jobs(struct filling *f)
     for (size_t i = 0; i < EMB_PLAN_TABLES; i++) {
         const struct emb_plan_table *t = &plan->tables[i];
         if (t->offset != 0) {
-            add_job(f, JOB_TABLE, t, &t->parts, ceil_div(t->size, CHUNK));
+            add_job(f, JOB_TABLE, t, &t->parts, f->hashes ? 0 : ceil_div(t->size, CHUNK));
         }
     }
     for (size_t i = 0; i < plan->n_vectors; i++) {
@@ -151,7 +151,7 @@ static void hash_chunk(struct filling *f, const struct job *job, size_t chunk)
     f->hashes[slot] = emb_hash_of(t->data + begin, left < CHUNK ? left : CHUNK);
 }
 
-/* The table's pages are given back at once: it may be by far the largest tensor. */
+/* Copied as it is hashed, and its pages given back at once: a table may be by far the largest tensor. */
 static void copy_chunk(const struct filling *f, const struct emb_plan_table *t, size_t chunk)
 {
     size_t begin = chunk * CHUNK, left = t->size - begin, size = left < CHUNK ? left : CHUNK;
@@ -199,13 +199,15 @@ static void fill_item(void *arg, size_t item, int member)
     if (at == 0) {
         read_ahead(f, job);
     }
-    if (at < job->n_chunks) {
+    bool hashing = at < job->n_chunks;
+    if (hashing) {
         hash_chunk(f, job, at);
-    } else if (job->kind == JOB_TABLE) {
-        copy_chunk(f, job->what, at - job->n_chunks);
-    } else if (job->kind == JOB_VECTOR) {
+    }
+    if (job->kind == JOB_TABLE) {
+        copy_chunk(f, job->what, at);
+    } else if (!hashing && job->kind == JOB_VECTOR) {
         fill_vector(f, job->what);
-    } else {
+    } else if (!hashing) {
         pack_strip(f, job->what, at - job->n_chunks, member);
     }
     if (atomic_fetch_sub(&f->left[index], 1) == 1) {
