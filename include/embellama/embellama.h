@@ -113,9 +113,10 @@ EMBELLAMA_API int embellama_precision_parse(const char *name, embellama_precisio
 
 typedef struct embellama_model_options {
     embellama_precision precision;
-    const char *cpu;   /* tier to use: "auto" or NULL, or one of embellama_cpu_tiers() */
-    int threads;       /* threads that load; 0: as many as the process may use */
-    const char *pack_cache; /* folder, this user's own and made where absent, that keeps packed weights for faster starts; NULL: none */
+    const char *cpu; /* tier to use: "auto" or NULL, or one of embellama_cpu_tiers() */
+    int threads;     /* threads that load; 0: as many as the process may use */
+    /* Folder, this user's own and made where absent, that keeps packed weights for faster starts; NULL: none. */
+    const char *pack_cache;
     uint64_t reserved[7];
 } embellama_model_options;
 
@@ -132,25 +133,26 @@ EMBELLAMA_API void embellama_model_close(embellama_model *model);
 
 /* What a model is and what runs it. Strings and struct belong to the model. New members are only ever added at the end. */
 typedef struct embellama_model_info {
-    const char *name;       /* from the file, or the last part of the path */
+    const char *name; /* from the file, or the last part of the path */
     const char *path;
-    const char *format;     /* "safetensors" or "gguf" */
-    const char *family;     /* "bert" */
-    const char *file_types; /* tensor types of the file and how many of each: "F32 x 103" */
-    const char *cpu_tier;   /* kernels in use: "avx512bf16" */
+    const char *format;            /* "safetensors" or "gguf" */
+    const char *family;            /* "bert" */
+    const char *file_types;        /* tensor types of the file and how many of each: "F32 x 103" */
+    const char *cpu_tier;          /* kernels in use: "avx512bf16" */
     embellama_precision precision; /* of the matrix products: never AUTO */
     embellama_pooling pooling;     /* never AUTO */
     embellama_normalize normalize; /* never AUTO */
-    size_t dim;             /* values in a vector */
-    size_t context_length;  /* tokens of one input, special tokens included */
-    size_t recommended_length; /* sentence_bert_config.json's max_seq_length, or 0 */
+    size_t dim;                    /* values in a vector */
+    size_t context_length;         /* tokens of one input, special tokens included */
+    size_t recommended_length;     /* sentence_bert_config.json's max_seq_length, or 0 */
     size_t layers, heads, intermediate_size, vocab_size;
     uint64_t parameters;
-    uint64_t file_bytes;    /* all weight files */
-    uint64_t packed_bytes;  /* weights packed for the kernels, in memory or in pack_cache's file; that has the embedding tables too */
-    uint64_t mapped_bytes;  /* weights read in place from the model's file: embedding tables */
-    uint64_t token_flops;   /* of a token's products with weights: two a weight */
-    const char *notice;     /* what opening could not do as its options asked and did otherwise: a sentence, or NULL */
+    uint64_t file_bytes; /* all weight files */
+    uint64_t
+        packed_bytes; /* weights packed for the kernels, in memory or in pack_cache's file; that has the embedding tables too */
+    uint64_t mapped_bytes; /* weights read in place from the model's file: embedding tables */
+    uint64_t token_flops;  /* of a token's products with weights: two a weight */
+    const char *notice;    /* what opening could not do as its options asked and did otherwise: a sentence, or NULL */
 } embellama_model_info;
 
 EMBELLAMA_API const embellama_model_info *embellama_model_get_info(const embellama_model *model);

@@ -28,9 +28,8 @@ static int open_regular(const char *path, struct stat *st, embellama_error *erro
 
 static struct emb_file_stamp stamp_of(const struct stat *st)
 {
-    return (struct emb_file_stamp){st->st_dev,          st->st_ino,          (uint64_t)st->st_size,
-                                   st->st_mtim.tv_sec,  st->st_mtim.tv_nsec, st->st_ctim.tv_sec,
-                                   st->st_ctim.tv_nsec};
+    return (struct emb_file_stamp){st->st_dev,          st->st_ino,         (uint64_t)st->st_size, st->st_mtim.tv_sec,
+                                   st->st_mtim.tv_nsec, st->st_ctim.tv_sec, st->st_ctim.tv_nsec};
 }
 
 int emb_file_map(struct emb_file *file, const char *path, embellama_error *error)

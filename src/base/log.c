@@ -47,8 +47,8 @@ void emb_log(enum emb_log_level level, const char *event, const char *format, ..
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     size_t used = strftime(line, sizeof line, "time=%Y-%m-%dT%H:%M:%S", &utc);
-    int n = snprintf(line + used, sizeof line - used, ".%03ldZ level=%s event=%s ", now.tv_nsec / 1000000,
-                     names[level], event);
+    int n = snprintf(line + used, sizeof line - used, ".%03ldZ level=%s event=%s ", now.tv_nsec / 1000000, names[level],
+                     event);
     used += n > 0 ? (size_t)n : 0;
     va_list args;
     va_start(args, format);

@@ -13,7 +13,8 @@ int emb_log_level_parse(const char *name, enum emb_log_level *out);
 
 /* Writes "time=... level=info event=EVENT FORMAT..." as one write. The caller gives the rest as logfmt and quotes what may hold
  * spaces with emb_log_quote. Lines are cut at 4 KiB. Safe from many threads. */
-__attribute__((format(printf, 3, 4))) void emb_log(enum emb_log_level level, const char *event, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void emb_log(enum emb_log_level level, const char *event, const char *format,
+                                                   ...);
 
 /* Copies text as a quoted logfmt value into out[0..size), with control characters and quotes escaped, cut where it does not
  * fit. Returns out. */

@@ -51,8 +51,9 @@ bool emb_memfd_sealed(int fd)
 static uint8_t *map_aligned(int fd, size_t size, int protection, int flags)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size + page - 1) / page * page, reserved = whole + HUGE_PAGE;
-    uint8_t *start = size > SIZE_MAX / 2 ? MAP_FAILED
-                                         : mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *start = size > SIZE_MAX / 2
+                         ? MAP_FAILED
+                         : mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) {
         return NULL;
     }

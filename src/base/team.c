@@ -25,8 +25,8 @@ struct emb_team {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pthread_cond_t done;
-    int sleepers;        /* members waiting on wake, under lock */
-    bool caller_sleeps;  /* the caller waits on done, under lock */
+    int sleepers;       /* members waiting on wake, under lock */
+    bool caller_sleeps; /* the caller waits on done, under lock */
 
     /* The current run, written before the epoch is raised. A late member may read these while a later run writes them (hence
      * atomic); it then takes no item, since next carries another epoch from before the first of them changes: whoever reads a
@@ -34,7 +34,7 @@ struct emb_team {
     _Atomic(emb_team_fn) fn;
     _Atomic(void *) arg;
     _Atomic size_t items;
-    _Atomic uint32_t epoch; /* odd values ask members to stop */
+    _Atomic uint32_t epoch;             /* odd values ask members to stop */
     _Alignas(64) _Atomic uint64_t next; /* epoch << 32 | next item */
     _Alignas(64) _Atomic size_t finished;
 };

@@ -49,10 +49,10 @@ struct embellama_ctx {
     size_t shard_capacity; /* tokens any shard may have */
 
     /* Of the call at hand, grown as needed. */
-    struct place *places;   /* of each text */
-    embellama_ids *inputs;  /* all inputs; then the valid ones only, cut where asked */
-    size_t *index;          /* of each valid one in the caller's list */
-    size_t *rows;           /* first output row of each of the caller's inputs */
+    struct place *places;  /* of each text */
+    embellama_ids *inputs; /* all inputs; then the valid ones only, cut where asked */
+    size_t *index;         /* of each valid one in the caller's list */
+    size_t *rows;          /* first output row of each of the caller's inputs */
     struct shard *shards;
     int *statuses;
     size_t places_capacity, inputs_capacity, index_capacity, rows_capacity, shards_capacity, statuses_capacity;

@@ -37,8 +37,8 @@ static char *list_types(const struct emb_source *source)
     char text[512] = "";
     size_t used = 0;
     for (size_t k = 0; k < n && used < sizeof text; k++) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s x %zu", k ? ", " : "", seen[k].name,
-                                 seen[k].count);
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%s x %zu", k ? ", " : "", seen[k].name, seen[k].count);
     }
     return emb_strdup(text);
 }

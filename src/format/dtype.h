@@ -21,9 +21,9 @@ enum emb_dtype {
 };
 
 struct emb_dtype_traits {
-    const char *name;     /* "Q4_K" */
-    size_t block;         /* elements in a block */
-    size_t block_bytes;   /* bytes of a block */
+    const char *name;   /* "Q4_K" */
+    size_t block;       /* elements in a block */
+    size_t block_bytes; /* bytes of a block */
     /* Converts n elements (a multiple of block) at src, which need not be aligned, to f32. NULL where not readable. */
     void (*to_f32)(const uint8_t *src, size_t n, float *out);
 };

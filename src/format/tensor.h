@@ -13,11 +13,11 @@ enum { EMB_TENSOR_MAX_DIMS = 4 };
 struct emb_tensor {
     const char *name; /* zero-ended, belongs to the file's index */
     enum emb_dtype type;
-    const char *type_name; /* as the file calls it: also says what EMB_DTYPE_OTHER was */
-    uint32_t n_dims;       /* 0 for a scalar */
+    const char *type_name;              /* as the file calls it: also says what EMB_DTYPE_OTHER was */
+    uint32_t n_dims;                    /* 0 for a scalar */
     uint64_t dims[EMB_TENSOR_MAX_DIMS]; /* outermost first */
-    const uint8_t *data;   /* not necessarily aligned to the type */
-    uint64_t size;         /* bytes */
+    const uint8_t *data;                /* not necessarily aligned to the type */
+    uint64_t size;                      /* bytes */
 };
 
 #endif

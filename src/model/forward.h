@@ -10,15 +10,15 @@
  * nothing. */
 struct emb_scratch {
     uint8_t *block;
-    size_t tokens;   /* rows there is room for */
-    size_t ffn_rows; /* rows of the inner activations: fewer when a single thread works through them in blocks */
-    float *x;        /* [tokens, hidden] residual stream; after a pass the last hidden states */
-    void *a;         /* [tokens, hidden] input of the next matrix product in its type; x itself in f32 */
-    float *a_scales; /* [tokens] of a's rows, int8 */
-    void *qkv;       /* [tokens, 3 * hidden] f32, or bf16 unless the products are f32 */
-    void *heads;     /* [tokens, hidden] attention's output: a itself in bf16, else f32 */
-    void *inner;     /* [ffn_rows, intermediate] in f32; bf16 in bf16 */
-    void *inner_a;   /* [ffn_rows, intermediate] inner in the products' type: inner itself but in int8 */
+    size_t tokens;       /* rows there is room for */
+    size_t ffn_rows;     /* rows of the inner activations: fewer when a single thread works through them in blocks */
+    float *x;            /* [tokens, hidden] residual stream; after a pass the last hidden states */
+    void *a;             /* [tokens, hidden] input of the next matrix product in its type; x itself in f32 */
+    float *a_scales;     /* [tokens] of a's rows, int8 */
+    void *qkv;           /* [tokens, 3 * hidden] f32, or bf16 unless the products are f32 */
+    void *heads;         /* [tokens, hidden] attention's output: a itself in bf16, else f32 */
+    void *inner;         /* [ffn_rows, intermediate] in f32; bf16 in bf16 */
+    void *inner_a;       /* [ffn_rows, intermediate] inner in the products' type: inner itself but in int8 */
     float *inner_scales; /* [ffn_rows] */
     float *rows;         /* [members, 2, hidden] for embedding rows */
     uint8_t *attention;  /* [members, attention_size] */

@@ -14,11 +14,11 @@ struct emb_model {
     struct emb_tokenizer *tokenizer;
     struct emb_weights weights;
     const struct emb_kernels *kernels;
-    const struct emb_gemm *gemm; /* one of kernels' */
+    const struct emb_gemm *gemm;   /* one of kernels' */
     embellama_precision precision; /* what gemm multiplies, never AUTO; the residual stream is f32 in all */
-    char *name;                  /* from the file, or the path's last part; NULL for an attached one */
-    char *path;                  /* or NULL likewise */
-    char notice[256];            /* of loading: what could not be done as asked, or "" */
+    char *name;                    /* from the file, or the path's last part; NULL for an attached one */
+    char *path;                    /* or NULL likewise */
+    char notice[256];              /* of loading: what could not be done as asked, or "" */
 };
 
 /* Loads into zeroed memory. On failure the model is empty again. options is not NULL. Errors as embellama_model_open. */

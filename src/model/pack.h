@@ -22,10 +22,10 @@ struct emb_pack_spec {
 struct emb_pack_header {
     char magic[8];
     uint32_t version;
-    uint32_t data; /* EMB_PLAN_START */
-    uint64_t size; /* of the whole block */
+    uint32_t data;        /* EMB_PLAN_START */
+    uint64_t size;        /* of the whole block */
     struct emb_hash hash; /* of spec, and of names, types, shapes and bytes of the tensors used */
-    uint64_t form; /* hash of a sample that the product's pack function packed */
+    uint64_t form;        /* hash of a sample that the product's pack function packed */
     char tier[16];
     char gemm[32];
     char table_types[EMB_PLAN_TABLES][8];

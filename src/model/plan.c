@@ -64,8 +64,8 @@ static int find(const struct planner *p, struct emb_name name, size_t rows, size
     if (!t) {
         return emb_fail(p->error, EMBELLAMA_E_FORMAT, "tensor %s is missing", name.text);
     }
-    bool shape = rows ? t->n_dims == 2 && t->dims[0] == rows && t->dims[1] == columns
-                      : t->n_dims == 1 && t->dims[0] == columns;
+    bool shape =
+        rows ? t->n_dims == 2 && t->dims[0] == rows && t->dims[1] == columns : t->n_dims == 1 && t->dims[0] == columns;
     if (!shape) {
         char shape_text[96];
         return emb_fail(p->error, EMBELLAMA_E_FORMAT, "tensor %s has the shape %s where %zu rows of %zu belong",
@@ -76,8 +76,8 @@ static int find(const struct planner *p, struct emb_name name, size_t rows, size
                         name.text, t->type_name);
     }
     if (columns % emb_dtype_traits(t->type)->block != 0) {
-        return emb_fail(p->error, EMBELLAMA_E_FORMAT, "tensor %s: rows of %zu values are no whole %s blocks",
-                        name.text, columns, t->type_name);
+        return emb_fail(p->error, EMBELLAMA_E_FORMAT, "tensor %s: rows of %zu values are no whole %s blocks", name.text,
+                        columns, t->type_name);
     }
     *out = t;
     return EMBELLAMA_OK;

@@ -34,7 +34,7 @@ struct emb_plan_vector { /* to convert to f32 */
     const float **target;
 };
 
-struct emb_plan_table { /* an embedding table, kept in its own type */
+struct emb_plan_table {          /* an embedding table, kept in its own type */
     struct emb_plan_parts parts; /* one */
     enum emb_dtype type;
     size_t rows, size;
@@ -47,7 +47,7 @@ struct emb_plan {
     struct emb_plan_vector *vectors;
     size_t n_vectors, vector_capacity;
     struct emb_plan_table tables[EMB_PLAN_TABLES]; /* word, position, type */
-    size_t size; /* of the block, from the header's page on */
+    size_t size;                                   /* of the block, from the header's page on */
 };
 
 /* Plans weights, whose layers (spec->layers) are allocated and zeroed: the pointers that emb_plan_bind sets are in there.

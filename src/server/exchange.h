@@ -11,7 +11,7 @@
 struct emb_exchange;
 
 const char *emb_exchange_method(const struct emb_exchange *x);
-const char *emb_exchange_path(const struct emb_exchange *x);    /* without the query, not decoded */
+const char *emb_exchange_path(const struct emb_exchange *x);       /* without the query, not decoded */
 const char *emb_exchange_request_id(const struct emb_exchange *x); /* UUID v4, also sent as x-request-id */
 
 /* Decoded value of the route's "{name}" segment, or NULL. */

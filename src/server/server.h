@@ -34,8 +34,8 @@ struct emb_server_options {
     embellama_pooling pooling;
     embellama_normalize normalize;
     float p;
-    size_t max_length;      /* tokens of one input; 0: the model's context */
-    const char *cpu;        /* tier or NULL */
+    size_t max_length;              /* tokens of one input; 0: the model's context */
+    const char *cpu;                /* tier or NULL */
     const struct emb_route *routes; /* ended by a NULL method */
 };
 

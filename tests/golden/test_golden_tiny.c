@@ -75,7 +75,8 @@ static double worst_pooled(const struct fixture *f, embellama_pooling pooling)
 static const struct {
     embellama_precision precision;
     double cosine;
-} floors[] = {{EMBELLAMA_PRECISION_F32, 0.999999}, {EMBELLAMA_PRECISION_BF16, 0.9995}, {EMBELLAMA_PRECISION_INT8, 0.995}};
+} floors[] = {
+    {EMBELLAMA_PRECISION_F32, 0.999999}, {EMBELLAMA_PRECISION_BF16, 0.9995}, {EMBELLAMA_PRECISION_INT8, 0.995}};
 
 static void check_model(const char *name)
 {
@@ -302,7 +303,7 @@ static void test_dimensions_and_normalisation(void **state)
         for (size_t i = 0; i < 16; i++) {
             double a = fabs((double)out[i]);
             length = kinds[k].normalize == EMBELLAMA_NORMALIZE_MAX_ABS ? fmax(length, a)
-                                                                        : length + pow(a, (double)kinds[k].p);
+                                                                       : length + pow(a, (double)kinds[k].p);
             assert_true(fabs((double)out[i] - (double)raw[i] * scale) < 1e-6);
         }
         assert_true(fabs(length - 1) < 1e-5);
@@ -334,14 +335,10 @@ static void test_foreign_ids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tiny_a),
-        cmocka_unit_test(test_tiny_b),
-        cmocka_unit_test(test_ids_and_states),
-        cmocka_unit_test(test_what_the_files_say),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_one_bad_input_fails_alone),
-        cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_dimensions_and_normalisation),
+        cmocka_unit_test(test_tiny_a),         cmocka_unit_test(test_tiny_b),
+        cmocka_unit_test(test_ids_and_states), cmocka_unit_test(test_what_the_files_say),
+        cmocka_unit_test(test_same_bits),      cmocka_unit_test(test_one_bad_input_fails_alone),
+        cmocka_unit_test(test_truncation),     cmocka_unit_test(test_dimensions_and_normalisation),
         cmocka_unit_test(test_foreign_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

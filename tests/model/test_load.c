@@ -13,8 +13,8 @@
 #include "embellama/embellama.h"
 #include "testdata.h"
 
-static const char *const files[] = {"config.json", "tokenizer.json", "model.safetensors", "modules.json",
-                                    "1_Pooling/config.json", "sentence_bert_config.json"};
+static const char *const files[] = {"config.json",  "tokenizer.json",        "model.safetensors",
+                                    "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"};
 
 /* Copies the tiny model into model/ of the test's folder, with old in one file replaced by new. */
 static const char *broken_copy(const char *file, const char *old, const char *new)
@@ -68,8 +68,7 @@ static void test_config(void **state)
             "encoder.layer.2.attention.self.query.weight is missing");
     refused(broken_copy("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4611686018427387904"),
             EMBELLAMA_E_FORMAT, "number of layers");
-    refused(broken_copy("config.json", "\"vocab_size\": ", "\"vocab_size\": 9"), EMBELLAMA_E_FORMAT,
-            "has the shape");
+    refused(broken_copy("config.json", "\"vocab_size\": ", "\"vocab_size\": 9"), EMBELLAMA_E_FORMAT, "has the shape");
     refused(broken_copy("config.json", "\"intermediate_size\": 72", "\"intermediate_size\": 71"), EMBELLAMA_E_FORMAT,
             "intermediate.dense.weight has the shape [72, 40] where 71 rows of 40 belong");
     refused(broken_copy("config.json", "\"bert\"", "\"gpt2\""), EMBELLAMA_E_UNSUPPORTED, "model_type \"gpt2\"");
@@ -81,7 +80,8 @@ static void test_modules(void **state)
 {
     (void)state;
     refused(broken_copy("modules.json", "models.Normalize", "models.Dense"), EMBELLAMA_E_UNSUPPORTED, "models.Dense");
-    refused(broken_copy("modules.json", "\"1_Pooling\"", "\"../1_Pooling\""), EMBELLAMA_E_FORMAT, "leaves the directory");
+    refused(broken_copy("modules.json", "\"1_Pooling\"", "\"../1_Pooling\""), EMBELLAMA_E_FORMAT,
+            "leaves the directory");
     refused(broken_copy("1_Pooling/config.json", "true", "false"), EMBELLAMA_E_UNSUPPORTED, "mode is not one of");
     refused(broken_copy("1_Pooling/config.json", "40", "39"), EMBELLAMA_E_FORMAT, "not the hidden size");
 }
@@ -162,9 +162,9 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config),  cmocka_unit_test(test_modules),
-        cmocka_unit_test(test_weights), cmocka_unit_test(test_tokenizer_and_weights_disagree),
-        cmocka_unit_test(test_absent),  cmocka_unit_test(test_options),
+        cmocka_unit_test(test_config),        cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_weights),       cmocka_unit_test(test_tokenizer_and_weights_disagree),
+        cmocka_unit_test(test_absent),        cmocka_unit_test(test_options),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -269,8 +269,8 @@ static void test_no_folder(void **state)
 static void test_fresh_model(void **state)
 {
     (void)state;
-    static const char *const files[] = {"config.json", "tokenizer.json", "model.safetensors", "modules.json",
-                                        "1_Pooling/config.json", "sentence_bert_config.json"};
+    static const char *const files[] = {"config.json",  "tokenizer.json",        "model.safetensors",
+                                        "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"};
     char path[1024];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char name[128], *data;
@@ -385,13 +385,19 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_found_again, fresh),   cmocka_unit_test_setup(test_is_used, fresh),
+        cmocka_unit_test_setup(test_found_again, fresh),
+        cmocka_unit_test_setup(test_is_used, fresh),
         cmocka_unit_test_setup(test_precisions_and_models, fresh),
-        cmocka_unit_test_setup(test_broken_header, fresh), cmocka_unit_test_setup(test_cut_short, fresh),
-        cmocka_unit_test_setup(test_another_model, fresh), cmocka_unit_test_setup(test_strange_links, fresh),
-        cmocka_unit_test_setup(test_folder_of_all, fresh), cmocka_unit_test_setup(test_no_folder, fresh),
-        cmocka_unit_test_setup(test_fresh_model, fresh),   cmocka_unit_test_setup(test_at_once, fresh),
-        cmocka_unit_test_setup(test_bounded, fresh),       cmocka_unit_test_setup(test_used_last, fresh),
+        cmocka_unit_test_setup(test_broken_header, fresh),
+        cmocka_unit_test_setup(test_cut_short, fresh),
+        cmocka_unit_test_setup(test_another_model, fresh),
+        cmocka_unit_test_setup(test_strange_links, fresh),
+        cmocka_unit_test_setup(test_folder_of_all, fresh),
+        cmocka_unit_test_setup(test_no_folder, fresh),
+        cmocka_unit_test_setup(test_fresh_model, fresh),
+        cmocka_unit_test_setup(test_at_once, fresh),
+        cmocka_unit_test_setup(test_bounded, fresh),
+        cmocka_unit_test_setup(test_used_last, fresh),
         cmocka_unit_test_setup(test_out_of_memory, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

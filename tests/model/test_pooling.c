@@ -87,8 +87,8 @@ static void test_cosine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pooling),         cmocka_unit_test(test_nan_survives_pooling),
-        cmocka_unit_test(test_normalisation),   cmocka_unit_test(test_extreme_vectors),
+        cmocka_unit_test(test_pooling),       cmocka_unit_test(test_nan_survives_pooling),
+        cmocka_unit_test(test_normalisation), cmocka_unit_test(test_extreme_vectors),
         cmocka_unit_test(test_cosine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

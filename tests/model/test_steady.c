@@ -52,7 +52,8 @@ static void call(embellama_ctx *ctx, size_t shape)
     embellama_embed_options options = embellama_embed_options_default();
     options.truncate = true;
     if (shape < SHAPES - 1) {
-        assert_int_equal(embellama_embed(ctx, texts + shape, counts[shape] - (shape == 1), &options, out, NULL, NULL), 0);
+        assert_int_equal(embellama_embed(ctx, texts + shape, counts[shape] - (shape == 1), &options, out, NULL, NULL),
+                         0);
         return;
     }
     embellama_ids inputs[] = {{ids, 9}, {ids + 9, 1}, {ids + 10, 20}};

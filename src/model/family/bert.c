@@ -54,12 +54,8 @@ static int parse_activation(const char *name, enum emb_act *act, embellama_error
         const char *name;
         enum emb_act act;
     } known[] = {
-        {"gelu", EMB_ACT_GELU},
-        {"gelu_new", EMB_ACT_GELU_TANH},
-        {"gelu_pytorch_tanh", EMB_ACT_GELU_TANH},
-        {"relu", EMB_ACT_RELU},
-        {"silu", EMB_ACT_SILU},
-        {"swish", EMB_ACT_SILU},
+        {"gelu", EMB_ACT_GELU}, {"gelu_new", EMB_ACT_GELU_TANH}, {"gelu_pytorch_tanh", EMB_ACT_GELU_TANH},
+        {"relu", EMB_ACT_RELU}, {"silu", EMB_ACT_SILU},          {"swish", EMB_ACT_SILU},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(name, known[i].name) == 0) {
