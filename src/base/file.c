@@ -35,7 +35,7 @@ static struct emb_file_stamp stamp_of(const struct stat *st)
 int emb_file_map(struct emb_file *file, const char *path, embellama_error *error)
 {
     *file = (struct emb_file){0};
-    struct stat st;
+    struct stat st = {0};
     int fd = open_regular(path, &st, error);
     if (fd < 0) {
         return fd;
@@ -88,7 +88,7 @@ void emb_file_want(const uint8_t *data, size_t size)
 
 int emb_file_read(const char *path, size_t limit, size_t padding, char **out, size_t *size, embellama_error *error)
 {
-    struct stat st;
+    struct stat st = {0};
     int fd = open_regular(path, &st, error);
     if (fd < 0) {
         return fd;
