@@ -25,10 +25,10 @@
 EMB_NEON_INLINE void step(float32x4_t acc[PAIRS][2 * VECTORS], const uint16x8_t a[PAIRS], const emb_bf16 *w,
                           size_t pairs, size_t columns)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t j = 0; j < columns; j++) {
         bfloat16x8_t b = vreinterpretq_bf16_u16(vld1q_u16(w + j * 2 * K_STEP));
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t i = 0; i < pairs; i++) {
             acc[i][j] = vbfmmlaq_f32(acc[i][j], vreinterpretq_bf16_u16(a[i]), b);
         }
@@ -66,15 +66,15 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
     size_t lda = t->lda, k = t->k, p = 0, pairs = (rows + 1) / 2;
     float32x4_t acc[PAIRS][2 * VECTORS];
     uint16x8_t low[PAIRS], high[PAIRS];
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t i = 0; i < pairs; i++) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t j = 0; j < 2 * vectors; j++) {
             acc[i][j] = vdupq_n_f32(0.0f);
         }
     }
     for (; p + A_ELEMENTS <= k; p += A_ELEMENTS) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t i = 0; i < pairs; i++) {
             size_t second = 2 * i + 1 < rows ? 2 * i + 1 : 2 * i;
             join(vld1q_u16(a + 2 * i * lda + p), vld1q_u16(a + second * lda + p), low + i, high + i);
@@ -83,7 +83,7 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
         step(acc, high, w + (p + K_STEP) * NR, pairs, 2 * vectors);
     }
     if (p < k) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t i = 0; i < pairs; i++) {
             size_t second = 2 * i + 1 < rows ? 2 * i + 1 : 2 * i;
             join(load_tail(a + 2 * i * lda + p, k - p), load_tail(a + second * lda + p, k - p), low + i, high + i);
@@ -93,9 +93,9 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
             step(acc, high, w + (p + K_STEP) * NR, pairs, 2 * vectors);
         }
     }
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t i = 0; i < pairs; i++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             put_pair(t, 2 * i, rows, v, acc[i][2 * v], acc[i][2 * v + 1]);
         }

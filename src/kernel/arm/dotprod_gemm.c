@@ -17,10 +17,10 @@
 /* sum += one lane of each row's a times the panel's w, at [vectors][4][4]. */
 #define STEP(sum, a, w, lane, rows, vectors)                                                                           \
     do {                                                                                                               \
-        _Pragma("GCC unroll 4") for (size_t v_ = 0; v_ < (vectors); v_++)                                              \
+        EMB_UNROLL for (size_t v_ = 0; v_ < (vectors); v_++)                                                           \
         {                                                                                                              \
             int8x16_t b_ = vld1q_s8((w) + v_ * LANES * K_STEP);                                                        \
-            _Pragma("GCC unroll 8") for (size_t r_ = 0; r_ < (rows); r_++)                                             \
+            EMB_UNROLL for (size_t r_ = 0; r_ < (rows); r_++)                                                          \
             {                                                                                                          \
                 (sum)[r_][v_] = vdotq_laneq_s32((sum)[r_][v_], b_, (a)[r_], lane);                                     \
             }                                                                                                          \
@@ -33,15 +33,15 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
     size_t lda = t->lda, k = t->k, p = 0;
     int32x4_t sum[MR][VECTORS];
     int8x16_t x[MR];
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             sum[r][v] = vdupq_n_s32(0);
         }
     }
     for (; p + A_BYTES <= k; p += A_BYTES) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = vld1q_s8(a + r * lda + p);
         }
@@ -52,7 +52,7 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
     }
     for (; p < k; p += K_STEP) {
         size_t count = k - p < K_STEP ? k - p : K_STEP;
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             uint32_t quad = 0;
             memcpy(&quad, a + r * lda + p, count);
@@ -60,9 +60,9 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
         }
         STEP(sum, x, w + p * NR, 0, rows, vectors);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             put_sums(t, r, v, sum[r][v]);
         }

@@ -22,10 +22,10 @@
 EMB_NEON_INLINE void step(int32x4_t sum[PAIRS][2 * VECTORS], const int8x16_t a[PAIRS], const int8_t *w, size_t pairs,
                           size_t columns)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t j = 0; j < columns; j++) {
         int8x16_t b = vld1q_s8(w + j * 2 * K_STEP);
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t i = 0; i < pairs; i++) {
             sum[i][j] = vmmlaq_s32(sum[i][j], a[i], b);
         }
@@ -63,15 +63,15 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
     size_t lda = t->lda, k = t->k, p = 0, pairs = (rows + 1) / 2;
     int32x4_t sum[PAIRS][2 * VECTORS];
     int8x16_t low[PAIRS], high[PAIRS];
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t i = 0; i < pairs; i++) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t j = 0; j < 2 * vectors; j++) {
             sum[i][j] = vdupq_n_s32(0);
         }
     }
     for (; p + A_BYTES <= k; p += A_BYTES) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t i = 0; i < pairs; i++) {
             size_t second = 2 * i + 1 < rows ? 2 * i + 1 : 2 * i;
             join(vld1q_s8(a + 2 * i * lda + p), vld1q_s8(a + second * lda + p), low + i, high + i);
@@ -80,7 +80,7 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
         step(sum, high, w + (p + K_STEP) * NR, pairs, 2 * vectors);
     }
     if (p < k) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t i = 0; i < pairs; i++) {
             size_t second = 2 * i + 1 < rows ? 2 * i + 1 : 2 * i;
             join(load_tail(a + 2 * i * lda + p, k - p), load_tail(a + second * lda + p, k - p), low + i, high + i);
@@ -90,9 +90,9 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
             step(sum, high, w + (p + K_STEP) * NR, pairs, 2 * vectors);
         }
     }
-#pragma GCC unroll 4
+    EMB_UNROLL
     for (size_t i = 0; i < pairs; i++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             put_pair(t, 2 * i, rows, v, sum[i][2 * v], sum[i][2 * v + 1]);
         }

@@ -93,9 +93,9 @@ EMB_NEON_INLINE void scores(float *to, const float *q, size_t ld, const float *p
     emb_neon_clear(acc, rows, VECTORS);
     emb_neon_multiply(acc, q, ld, panel, PANEL, head_dim, rows, VECTORS);
     const float32x4_t factor = vdupq_n_f32(scale * EMB_LOG2_E);
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < VECTORS; v++) {
             vst1q_f32(to + r * KEY_BLOCK + v * LANES, vmulq_f32(acc[r][v], factor));
         }
@@ -134,17 +134,17 @@ EMB_NEON_INLINE void mix(struct tile *t, const float *values, size_t count, size
 {
     float32x4_t acc[MR][VECTORS];
     float *out = t->out + column;
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < VECTORS; v++) {
             acc[r][v] = vmulq_n_f32(vld1q_f32(out + r * t->dim16 + v * LANES), t->keep[r]);
         }
     }
     emb_neon_multiply(acc, t->weight[0], KEY_BLOCK, values + column, t->dim16, count, rows, VECTORS);
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < VECTORS; v++) {
             vst1q_f32(out + r * t->dim16 + v * LANES, acc[r][v]);
         }

@@ -18,9 +18,9 @@
 
 EMB_NEON_INLINE void put_tile(const struct emb_panel_tile *t, float32x4_t acc[MR][VECTORS], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             put_values(t, r, v, acc[r][v]);
         }
@@ -35,15 +35,15 @@ EMB_NEON_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_
     put_tile(t, acc, rows, vectors);
 }
 
-/* acc += one lane of each row's a times a row of the panel. */
+/* acc += one lane of each row's a times a row of the panel. By hand, as gcc 12 spills around the intrinsic here. */
 #define STEP_BF16(acc, a, w, lane, rows, vectors)                                                                      \
     do {                                                                                                               \
-        _Pragma("GCC unroll 4") for (size_t v_ = 0; v_ < (vectors); v_++)                                              \
+        EMB_UNROLL for (size_t v_ = 0; v_ < (vectors); v_++)                                                           \
         {                                                                                                              \
             float32x4_t b_ = emb_neon_widen(vld1_u16((w) + v_ * LANES));                                               \
-            _Pragma("GCC unroll 8") for (size_t r_ = 0; r_ < (rows); r_++)                                             \
+            EMB_UNROLL for (size_t r_ = 0; r_ < (rows); r_++)                                                          \
             {                                                                                                          \
-                (acc)[r_][v_] = vfmaq_laneq_f32((acc)[r_][v_], b_, (a)[r_], lane);                                     \
+                __asm__("fmla %0.4s, %1.4s, %2.s[" #lane "]" : "+w"((acc)[r_][v_]) : "w"(b_), "w"((a)[r_]));           \
             }                                                                                                          \
         }                                                                                                              \
     } while (0)
@@ -55,7 +55,7 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
     float32x4_t acc[MR][VECTORS], x[MR];
     emb_neon_clear(acc, rows, vectors);
     for (; p + 4 <= k; p += 4) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = emb_neon_widen(vld1_u16(a + r * lda + p));
         }
@@ -65,7 +65,7 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
         STEP_BF16(acc, x, w + (p + 3) * NR, 3, rows, vectors);
     }
     for (; p < k; p++) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = vdupq_n_f32(emb_bf16_to_f32(a[r * lda + p]));
         }

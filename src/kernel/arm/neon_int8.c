@@ -120,10 +120,10 @@ void emb_encode_i8_neon(const float *x, size_t rows, size_t k, void *a, float *s
 /* sum += one lane of each row's a times a row of the panel. */
 #define STEP(sum, a, w, lane, rows, vectors)                                                                           \
     do {                                                                                                               \
-        _Pragma("GCC unroll 4") for (size_t v_ = 0; v_ < (vectors); v_++)                                              \
+        EMB_UNROLL for (size_t v_ = 0; v_ < (vectors); v_++)                                                           \
         {                                                                                                              \
             int16x4_t b_ = vld1_s16((w) + v_ * LANES);                                                                 \
-            _Pragma("GCC unroll 8") for (size_t r_ = 0; r_ < (rows); r_++)                                             \
+            EMB_UNROLL for (size_t r_ = 0; r_ < (rows); r_++)                                                          \
             {                                                                                                          \
                 (sum)[r_][v_] = vmlal_lane_s16((sum)[r_][v_], b_, (a)[r_], lane);                                      \
             }                                                                                                          \
@@ -145,15 +145,15 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
     size_t lda = t->lda, k = t->k, p = 0;
     int32x4_t sum[MR][VECTORS];
     int16x4_t x[MR];
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             sum[r][v] = vdupq_n_s32(0);
         }
     }
     for (; p + 4 <= k; p += 4) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = load_4(a + r * lda + p);
         }
@@ -163,15 +163,15 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
         STEP(sum, x, w + (p + 3) * NR, 3, rows, vectors);
     }
     for (; p < k; p++) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = vdup_n_s16(a[r * lda + p]);
         }
         STEP(sum, x, w + p * NR, 0, rows, vectors);
     }
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             put_sums(t, r, v, sum[r][v]);
         }

@@ -3,6 +3,8 @@
 #ifndef EMB_KERNEL_NEON_TILE_H
 #define EMB_KERNEL_NEON_TILE_H
 
+#include "kernel/x86/panel.h"
+
 #include <arm_neon.h>
 #include <stddef.h>
 
@@ -15,10 +17,10 @@
 /* acc += b, at [vectors][4], times one lane of each row's a. A macro, for the lane must be a literal. */
 #define EMB_NEON_STEP_F32(acc, a, b, lane, rows, vectors)                                                              \
     do {                                                                                                               \
-        _Pragma("GCC unroll 4") for (size_t v_ = 0; v_ < (vectors); v_++)                                              \
+        EMB_UNROLL for (size_t v_ = 0; v_ < (vectors); v_++)                                                           \
         {                                                                                                              \
             float32x4_t b_ = vld1q_f32((b) + v_ * EMB_NEON_LANES);                                                     \
-            _Pragma("GCC unroll 8") for (size_t r_ = 0; r_ < (rows); r_++)                                             \
+            EMB_UNROLL for (size_t r_ = 0; r_ < (rows); r_++)                                                          \
             {                                                                                                          \
                 (acc)[r_][v_] = vfmaq_laneq_f32((acc)[r_][v_], b_, (a)[r_], lane);                                     \
             }                                                                                                          \
@@ -27,9 +29,9 @@
 
 EMB_NEON_INLINE void emb_neon_clear(float32x4_t acc[EMB_NEON_MR][EMB_NEON_VECTORS], size_t rows, size_t vectors)
 {
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = vdupq_n_f32(0.0f);
         }
@@ -43,7 +45,7 @@ EMB_NEON_INLINE void emb_neon_multiply(float32x4_t acc[EMB_NEON_MR][EMB_NEON_VEC
     float32x4_t x[EMB_NEON_MR];
     size_t p = 0;
     for (; p + 4 <= k; p += 4) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = vld1q_f32(a + r * lda + p);
         }
@@ -53,7 +55,7 @@ EMB_NEON_INLINE void emb_neon_multiply(float32x4_t acc[EMB_NEON_MR][EMB_NEON_VEC
         EMB_NEON_STEP_F32(acc, x, b + (p + 3) * ldb, 3, rows, vectors);
     }
     for (; p < k; p++) {
-#pragma GCC unroll 8
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             x[r] = vdupq_n_f32(a[r * lda + p]);
         }

@@ -9,6 +9,9 @@
 /* Rows of a are taken in blocks of about this many bytes, so that a block stays in L2 while every panel passes by. */
 #define A_BLOCK_BYTES (256u * 1024)
 
+/* An output of more elements than this is fetched ahead of the stores: it is not in L2, and they would wait for L3. */
+#define FAR_OUTPUT (1u << 20)
+
 /* Elements of k that pack takes at a time: even. */
 #define PACK_CHUNK 16
 
@@ -34,6 +37,15 @@ static bool is_output(const struct emb_gemm_job *job, size_t columns, size_t nr)
     return job->act == EMB_ACT_NONE && !job->residual && !job->out_bf16 && columns == nr;
 }
 
+static void fetch_output(const struct emb_panel_tile *tile)
+{
+    for (size_t r = 0; r < tile->rows; r++) {
+        for (size_t c = 0; c < tile->columns; c += 16) {
+            __builtin_prefetch(tile->values + r * tile->stride + c, 1);
+        }
+    }
+}
+
 static void run_panel(const struct emb_gemm_job *job, const struct emb_panel_kernel *kernel, size_t row, size_t row_end,
                       size_t column)
 {
@@ -54,7 +66,7 @@ static void run_panel(const struct emb_gemm_job *job, const struct emb_panel_ker
     };
     size_t vectors = (tile.columns + kernel->lanes - 1) / kernel->lanes;
     size_t max_vectors = kernel->nr / kernel->lanes;
-    bool direct = is_output(job, tile.columns, kernel->nr);
+    bool direct = is_output(job, tile.columns, kernel->nr), far = job->m * job->ldo > FAR_OUTPUT;
     for (size_t c = 0; c < kernel->nr; c++) {
         bias[c] = -0.0f;
     }
@@ -68,6 +80,9 @@ static void run_panel(const struct emb_gemm_job *job, const struct emb_panel_ker
         if (direct) {
             tile.values = (float *)job->out + tile.row * job->ldo + column;
             tile.stride = job->ldo;
+            if (far) {
+                fetch_output(&tile);
+            }
         }
         kernel->tiles[(tile.rows - 1) * max_vectors + vectors - 1](&tile);
         if (!direct) {
