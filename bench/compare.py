@@ -242,9 +242,12 @@ def parse_arguments():
     parser.add_argument("--output", help="results as JSON")
     parser.add_argument("--write-docs", help="page to put the tables into; a chart goes beside it")
     args = parser.parse_args()
-    unknown = [s for s in filter(None, args.shapes.split(",")) if s not in SHAPE_SETS]
-    if unknown:
-        parser.error(f"unknown shape {unknown[0]}")
+    for name in filter(None, args.shapes.split(",")):
+        if name not in SHAPE_SETS:
+            parser.error(f"unknown shape {name}")
+    for name in args.sides.split(","):
+        if name not in SIDES:
+            parser.error(f"unknown side {name}")
     return args
 
 
@@ -253,7 +256,8 @@ def main():
     skip = args.skip.split(",")
     singles = {} if "latency" in skip else corpus.singles(args.corpus, args.model)
     results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
-               "threads": args.threads, "rounds": args.rounds, "corpus": "dev" if args.corpus else "made up", "jobs": []}
+               "threads": args.threads, "rounds": args.rounds, "share": args.share,
+               "corpus": "dev" if args.corpus else "made up", "jobs": []}
     jobs = results["jobs"]
     jobs.append(measure_job(args, "all-MiniLM-L6-v2", args.model, args.sides.split(","), corpus.SETS, singles, True))
     if "threads" not in skip:

@@ -140,11 +140,15 @@ def beaten(job):
     return "\n".join(lines) or "- nowhere."
 
 
+def takes_part(job, mine, peers):
+    return job and mine in job["sides"] and any(p in job["sides"] for p in peers)
+
+
 def goal_rows(jobs):
     rows = []
     for job_name, mine, peers, must, aim in BULK_GOALS:
         job = jobs.get(job_name)
-        for set_name in job["bulk"] if job else []:
+        for set_name in job["bulk"] if takes_part(job, mine, peers) else []:
             rivals = [v for v in (speed(job, set_name, p) for p in peers) if v]
             own = speed(job, set_name, mine)
             got = own / max(rivals) if own and rivals else None
@@ -153,7 +157,10 @@ def goal_rows(jobs):
                          f"{got:.2f}" if got else "", f"≥ {must[set_name]}", f"≥ {aim[set_name]}", holds])
     job = jobs.get("all-MiniLM-L6-v2")
     for single, mine, ending, most in SINGLE_GOALS if job and job["single"] else []:
-        rivals = [v for v in (p50(job, single, k) for k in job["sides"] if not ours(k) and k.endswith(ending)) if v]
+        peers = [k for k in job["sides"] if not ours(k) and k.endswith(ending)]
+        if not takes_part(job, mine, peers):
+            continue
+        rivals = [v for v in (p50(job, single, k) for k in peers) if v]
         own = p50(job, single, mine)
         got = own / min(rivals) if own and rivals else None
         holds = "not measured" if got is None else "yes" if got <= most else "no"
@@ -194,6 +201,8 @@ def conditions(results):
             f"{idle:.2f} s of CPU time; everything else on the machine {worst * 100:.1f} % of it.")
     if worst > QUIET:
         text += " **The machine was not quiet: take these figures as rough.**"
+    if results["share"] < 1:
+        text += f" A quick look: {results['share'] * 100:.0f} % of the texts."
     if results["corpus"] != "dev":
         text += " The texts are made up of words; cosines are to a peer's f32 vectors."
     return text
@@ -221,6 +230,7 @@ def bars(results):
 
 
 def write_docs(results, path):
+    picture = os.path.splitext(path)[0] + ".svg"
     with open(path, encoding="utf-8") as f:
         page = f.read()
     head, _, rest = page.partition(BEGIN)
@@ -228,8 +238,8 @@ def write_docs(results, path):
     if not found:
         raise SystemExit(f"report: {path} lacks the lines {BEGIN} and {END}")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(f"{head}{BEGIN}\n{render(results)}\n{END}{tail}")
-    with open(os.path.splitext(path)[0] + ".svg", "w", encoding="utf-8") as f:
+        f.write(f"{head}{BEGIN}\n![Tokens per second]({os.path.basename(picture)})\n\n{render(results)}\n{END}{tail}")
+    with open(picture, "w", encoding="utf-8") as f:
         f.write(bars(results))
 
 
