@@ -8,7 +8,7 @@
 #include "kernel/int8.h"
 
 #define EMB_NEON_TO_BF16(x) emb_neon_to_bf16(x)
-#include "kernel/arm/neon_int8.h"
+#include "kernel/arm/neon_int8_end.h"
 
 #define MR EMB_NEON_MR
 #define NR EMB_NEON_NR

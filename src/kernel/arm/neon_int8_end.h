@@ -1,6 +1,6 @@
 /* The end of an int8 tile for the ARM files. Include after neon_finish.h. */
-#ifndef EMB_KERNEL_NEON_INT8_H
-#define EMB_KERNEL_NEON_INT8_H
+#ifndef EMB_KERNEL_NEON_INT8_END_H
+#define EMB_KERNEL_NEON_INT8_END_H
 
 #include "kernel/arm/neon_finish.h"
 
