@@ -13,7 +13,7 @@ test_env = EMBELLAMA_TEST_MODEL="$$(scripts/get-model)" && \
 	EMBELLAMA_TEST_PYTHON="$$(scripts/python-venv test tests/api/requirements.txt)" && \
 	export EMBELLAMA_TEST_MODEL EMBELLAMA_TEST_PYTHON
 
-.PHONY: build serve model test bench bench-peers profile format check asan tsan fuzz install uninstall deps clean help
+.PHONY: build serve model test test-arm bench bench-peers profile format check asan tsan fuzz install uninstall deps clean help
 
 build: ## Build the library and the command (the default)
 	@scripts/install-deps build
@@ -32,6 +32,10 @@ test: ## Build and run all tests
 		$(cmake) -B $(BUILD) -DEMBELLAMA_TESTS=ON
 	@cmake --build $(BUILD)
 	@$(test_env) && ctest --test-dir $(BUILD) -j $(CTEST_JOBS)
+
+test-arm: ## Cross-build for 64-bit ARM and run the kernels' tests under qemu, for CPUs with and without each tier
+	@scripts/install-deps arm
+	@scripts/test-arm $(BUILD)-arm
 
 bench: build model ## Measure bulk speed beside ONNX Runtime in one run, and the kernels
 	@scripts/bench $(BUILD) $(ARGS)
@@ -78,7 +82,7 @@ deps: ## Install all system packages that building, testing and checking need
 	@scripts/install-deps all
 
 clean: ## Remove the build folders
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz build-check-gcc build-check-clang-14 $(BUILD)-profile
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-arm build-check-gcc build-check-clang-14 $(BUILD)-profile
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
