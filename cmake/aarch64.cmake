@@ -1,5 +1,5 @@
-# Toolchain file: builds for 64-bit ARM on another machine and runs the tests under qemu. EMBELLAMA_SYSROOT is the folder
-# that scripts/arm-sysroot filled. QEMU_CPU in the environment names the CPU to emulate.
+# Toolchain file: builds for 64-bit ARM on another machine and runs the tests under qemu. EMBELLAMA_SYSROOT is the
+# folder that scripts/arm-sysroot filled. QEMU_CPU in the environment names the CPU to emulate.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

@@ -1,9 +1,9 @@
-/* Matrix products of bf16 by bfmmla, two rows by two columns over four elements of k in one instruction; and conversion by
- * bfcvtn.
+/* Matrix products of bf16 by bfmmla, two rows by two columns over four elements of k in one instruction; and
+ * conversion by bfcvtn.
  *
- * bfmmla takes denormals as zero, adds the four products in its own fixed order and rounds to odd; over fours the chain
- * rises, in every tile alike. Packed weights are [ceil(k / 4)][16][4], so a load is two columns. Of an odd number of rows
- * the last is multiplied twice, and put once. */
+ * bfmmla takes denormals as zero, adds the four products in its own fixed order and rounds to odd; over fours the
+ * chain rises, in every tile alike. Packed weights are [ceil(k / 4)][16][4], so a load is two columns. Of an odd
+ * number of rows the last is multiplied twice, and put once. */
 #include "kernel/arm/neon_tier.h"
 
 #include "kernel/tiers.h"

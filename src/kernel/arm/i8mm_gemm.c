@@ -1,7 +1,7 @@
 /* The int8 matrix product by smmla: two rows by two columns over eight elements of k in one instruction.
  *
- * Packed weights are [ceil(k / 8)][16][8] bytes, so a load is two columns. Of an odd number of rows the last is multiplied
- * twice, and put once. */
+ * Packed weights are [ceil(k / 8)][16][8] bytes, so a load is two columns. Of an odd number of rows the last is
+ * multiplied twice, and put once. */
 #include "kernel/arm/neon_tier.h"
 
 #include "kernel/int8.h"

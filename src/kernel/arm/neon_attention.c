@@ -1,7 +1,7 @@
 /* Attention for the base of armv8-a in f32; bf16 operands are widened as they are packed.
  *
- * Keys are packed transposed in panels of 16, taken in blocks of 64 that start at key 0; tiles of up to 6 queries; softmax
- * kept online; all sums over rising keys, so a query's bits depend on the query and the keys alone.
+ * Keys are packed transposed in panels of 16, taken in blocks of 64 that start at key 0; tiles of up to 6 queries;
+ * softmax kept online; all sums over rising keys, so a query's bits depend on the query and the keys alone.
  *
  * Scratch: keys [panels][head_dim][16], values [n][dim16], one tile's running output [6][dim16], its widened queries
  * [6][dim16]; dim16 is head_dim rounded up to 16, and the keys' room is that of whole blocks. */

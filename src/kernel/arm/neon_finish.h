@@ -1,5 +1,5 @@
-/* The end of a matrix product's tile for the ARM files, in panels of 16 columns. The file that includes it first defines
- * EMB_NEON_TO_BF16(x), four f32 to four bf16 by its own instructions. */
+/* The end of a matrix product's tile for the ARM files, in panels of 16 columns. The file that includes it first
+ * defines EMB_NEON_TO_BF16(x), four f32 to four bf16 by its own instructions. */
 #ifndef EMB_KERNEL_NEON_FINISH_H
 #define EMB_KERNEL_NEON_FINISH_H
 

@@ -1,7 +1,7 @@
 /* Matrix products for the base of armv8-a: f32, and bf16 widened in registers.
  *
- * A tile is up to 6 rows by 4 vectors (neon_tile.h). Packed bf16 is [k][16], not pairs, so that a load gives the columns
- * in order. */
+ * A tile is up to 6 rows by 4 vectors (neon_tile.h). Packed bf16 is [k][16], not pairs, so that a load gives the
+ * columns in order. */
 #include "kernel/arm/neon_tier.h"
 
 #include "kernel/bf16.h"

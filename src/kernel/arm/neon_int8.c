@@ -1,8 +1,8 @@
-/* The conversion of rows to signed bytes for all ARM tiers, as int8.h defines it, bit for bit; and the int8 matrix product
- * for the base of armv8-a.
+/* The conversion of rows to signed bytes for all ARM tiers, as int8.h defines it, bit for bit; and the int8 matrix
+ * product for the base of armv8-a.
  *
- * That product widens both sides to int16 and multiplies them by smlal, four products at a time: no faster than f32, but
- * weights, kept as int16 [k][16], take half the memory. */
+ * That product widens both sides to int16 and multiplies them by smlal, four products at a time: no faster than f32,
+ * but weights, kept as int16 [k][16], take half the memory. */
 #include "kernel/arm/neon_tier.h"
 
 #include "kernel/int8.h"
