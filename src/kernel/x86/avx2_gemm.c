@@ -43,6 +43,7 @@ TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t ve
     clear(acc, rows, vectors);
     for (size_t p = 0; p < k; p++) {
         __m256 b[2];
+        _mm_prefetch((const char *)(w + p * NR) + EMB_PANEL_AHEAD, _MM_HINT_T0);
         EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             b[v] = _mm256_loadu_ps(w + p * NR + v * LANES);

@@ -58,7 +58,9 @@ INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vectors)
             sum[r][v] = _mm256_setzero_si256();
         }
     }
+#pragma GCC unroll 2
     for (size_t p = 0; p + 1 < k; p += STEP) {
+        _mm_prefetch((const char *)(w + p * NR) + EMB_PANEL_AHEAD, _MM_HINT_T0);
         EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
             memcpy(pair + r, a + r * lda + p, sizeof(*pair));

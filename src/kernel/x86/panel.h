@@ -14,6 +14,7 @@
 
 #define EMB_PANEL_MAX_NR 64
 #define EMB_PANEL_MAX_MR 6
+#define EMB_PANEL_AHEAD 2048 /* bytes ahead of its loads that a tile fetches a panel larger than L1 */
 
 /* Before a loop over a tile's rows or vectors, whose count is known once all is inlined: arrays become registers. */
 #if defined(__clang__)
