@@ -5,7 +5,7 @@
 
 #include "kernel/arm/neon_math.h"
 #include "kernel/arm/neon_tile.h"
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 /* The sums of one row's vector, with the bias, to where the tile keeps them. */
 EMB_NEON_INLINE void put_values(const struct emb_panel_tile *t, size_t r, size_t v, float32x4_t sum)

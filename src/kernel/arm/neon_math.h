@@ -5,7 +5,7 @@
 #define EMB_KERNEL_NEON_MATH_H
 
 #include "kernel/kernel.h"
-#include "kernel/x86/gelu_tables.h"
+#include "kernel/gelu_tables.h"
 
 #include <arm_neon.h>
 

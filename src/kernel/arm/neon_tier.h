@@ -3,7 +3,7 @@
 #define EMB_KERNEL_NEON_TIER_H
 
 #include "kernel/kernel.h"
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 extern const struct emb_gemm emb_gemm_f32_neon;
 extern const struct emb_gemm emb_gemm_bf16_neon;

@@ -3,7 +3,7 @@
 #ifndef EMB_KERNEL_NEON_TILE_H
 #define EMB_KERNEL_NEON_TILE_H
 
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 #include <arm_neon.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #define EMB_KERNEL_AVX2_FINISH_H
 
 #include "kernel/x86/avx2_math.h"
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 #define EMB256_FINISH_INLINE static inline __attribute__((always_inline))
 

@@ -5,7 +5,7 @@
 #define EMB_KERNEL_AVX2_MATH_H
 
 #include "kernel/kernel.h"
-#include "kernel/x86/gelu_tables.h"
+#include "kernel/gelu_tables.h"
 
 #include <immintrin.h>
 

@@ -4,7 +4,7 @@
 #define EMB_KERNEL_AVX512_FINISH_H
 
 #include "kernel/x86/avx512_math.h"
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 #define EMB512_FINISH_INLINE static inline __attribute__((always_inline))
 

@@ -4,7 +4,7 @@
  * and the loop needs few loads. More rows would put more lines of a (often a power of two apart) into one set of L1. */
 #include "kernel/x86/avx512_tier.h"
 
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 #include <string.h>
 

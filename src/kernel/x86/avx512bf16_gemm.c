@@ -6,7 +6,7 @@
 
 #include "kernel/tiers.h"
 #include "kernel/x86/avx512vnni_tier.h"
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 #include <string.h>
 

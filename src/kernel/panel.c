@@ -1,5 +1,5 @@
 /* The loops around the tile kernels, and packing. */
-#include "kernel/x86/panel.h"
+#include "kernel/panel.h"
 
 #include "kernel/bf16.h"
 #include "kernel/int8.h"

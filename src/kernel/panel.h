@@ -1,4 +1,4 @@
-/* Matrix products over packed panels: the form and the loops that all x86 tiers share.
+/* Matrix products over packed panels: the form and the loops that all tiers but the portable one share.
  *
  * Owns packing and the walk over panels and row tiles, in portable C. The tiers bring the tile kernels and the end of a
  * tile (activation, residual, store).
