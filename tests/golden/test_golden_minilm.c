@@ -222,7 +222,7 @@ static void check_shared(const char *name, const struct engine *e, double floor,
 
 static void check_all_shared(const char *path, embellama_precision precision, double floor, const char *what)
 {
-    if (!path) {
+    if (!path || !emb_test_shared("data/corpus")) {
         print_message("no shared data: %s not compared\n", what);
         skip();
     }
