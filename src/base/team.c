@@ -17,6 +17,7 @@ struct member {
     struct emb_team *team;
     pthread_t thread;
     int index;
+    cpu_set_t cpus; /* to stay on; none: where the system likes */
 };
 
 struct emb_team {
@@ -113,6 +114,9 @@ static void *member_main(void *arg)
 {
     struct member *self = arg;
     uint32_t seen = 0;
+    if (CPU_COUNT(&self->cpus) > 0) {
+        sched_setaffinity(0, sizeof self->cpus, &self->cpus);
+    }
     for (;;) {
         seen = await_epoch(self->team, seen);
         if (seen & 1) {
@@ -123,7 +127,7 @@ static void *member_main(void *arg)
 }
 
 /* Starts the threads of members 1.. with all signals blocked: signals are for the caller's threads. */
-static int start_threads(struct emb_team *team)
+static int start_threads(struct emb_team *team, const struct emb_place *places)
 {
     sigset_t all, before;
     int started = 1;
@@ -132,6 +136,9 @@ static int start_threads(struct emb_team *team)
     while (started < team->size) {
         struct member *m = &team->members[started];
         *m = (struct member){.team = team, .index = started};
+        if (places) {
+            m->cpus = places[started].cpus;
+        }
         if (pthread_create(&m->thread, NULL, member_main, m) != 0) {
             break;
         }
@@ -142,6 +149,11 @@ static int start_threads(struct emb_team *team)
 }
 
 int emb_team_new(struct emb_team **out, int size, embellama_error *error)
+{
+    return emb_team_new_at(out, size, NULL, error);
+}
+
+int emb_team_new_at(struct emb_team **out, int size, const struct emb_place *places, embellama_error *error)
 {
     if (size < 1 || size > 1024) {
         return emb_fail(error, EMBELLAMA_E_INVALID, "%d threads: must be 1 to 1024", size);
@@ -159,7 +171,7 @@ int emb_team_new(struct emb_team **out, int size, embellama_error *error)
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->wake, NULL);
     pthread_cond_init(&team->done, NULL);
-    int started = start_threads(team);
+    int started = start_threads(team, places);
     if (started < size) {
         team->size = started;
         emb_team_free(team);

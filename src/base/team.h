@@ -5,7 +5,7 @@
 #ifndef EMB_TEAM_H
 #define EMB_TEAM_H
 
-#include "embellama/embellama.h"
+#include "base/numa.h"
 
 struct emb_team;
 
@@ -14,6 +14,10 @@ typedef void (*emb_team_fn)(void *arg, size_t item, int member);
 
 /* A team of size members (1..1024), size - 1 threads. Errors: E_NOMEM (also when the system gives no thread). */
 int emb_team_new(struct emb_team **out, int size, embellama_error *error);
+
+/* The same with members that stay at places[0..size), as far as the system lets them. Member 0 is whoever calls, and goes where it
+ * likes. */
+int emb_team_new_at(struct emb_team **out, int size, const struct emb_place *places, embellama_error *error);
 
 /* Stops and joins the threads. NULL is allowed. No run may be under way. */
 void emb_team_free(struct emb_team *team);
