@@ -43,6 +43,29 @@ static void forget(struct emb_conn *conn, struct emb_exchange *x)
     x->next = NULL;
 }
 
+/* Drops x, of which nothing was sent, and what comes after it; those not yet answered are told. x may be NULL. */
+static void drop_from(struct emb_conn *conn, struct emb_exchange *x)
+{
+    struct emb_exchange *last = NULL, **link = &conn->first;
+    while (*link != x) {
+        last = *link;
+        link = &last->next;
+    }
+    *link = NULL;
+    conn->last = last;
+    while (x) {
+        struct emb_exchange *next = x->next;
+        x->next = NULL;
+        conn->exchange_count--;
+        if (x->answered) {
+            emb_exchange_free(x);
+        } else {
+            emb_exchange_abandon(x);
+        }
+        x = next;
+    }
+}
+
 void emb_conn_close(struct emb_conn *conn)
 {
     if (conn->closing) {
@@ -54,25 +77,7 @@ void emb_conn_close(struct emb_conn *conn)
     while (x && x->sent) {
         x = x->next; /* freed when its write is called off */
     }
-    struct emb_exchange *unsent = x;
-    if (unsent == conn->first) {
-        conn->first = conn->last = NULL;
-    } else {
-        for (conn->last = conn->first; conn->last->next != unsent; conn->last = conn->last->next) {
-        }
-        conn->last->next = NULL;
-    }
-    while (unsent) {
-        x = unsent;
-        unsent = x->next;
-        x->next = NULL;
-        conn->exchange_count--;
-        if (x->answered) {
-            emb_exchange_free(x);
-        } else {
-            emb_exchange_abandon(x);
-        }
-    }
+    drop_from(conn, x);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)
@@ -103,11 +108,68 @@ static void finish(struct emb_conn *conn)
 
 /* ---- Replies ---- */
 
+static void on_written(uv_write_t *request, int status);
+
+static bool hand_out(struct emb_conn *conn, struct emb_exchange *x, const uv_buf_t *parts, int count)
+{
+    x->out_bytes = 0;
+    for (int i = 0; i < count; i++) {
+        x->out_bytes += parts[i].len;
+    }
+    emb_exchange_account(x);
+    if (conn->unsent == 0) {
+        conn->write_since = conn->write_progress = uv_now(conn->front->loop);
+        conn->written_before = conn->written = conn->handed;
+    }
+    x->sent = true;
+    x->write.data = x;
+    conn->unsent += x->out_bytes;
+    conn->handed += x->out_bytes;
+    if (uv_write(&x->write, (uv_stream_t *)&conn->tcp, parts, (unsigned)count, on_written) != 0) {
+        x->sent = false;
+        emb_conn_close(conn);
+        return false;
+    }
+    return true;
+}
+
+static void send_reply(struct emb_conn *conn, struct emb_exchange *x)
+{
+    const char *head;
+    uv_buf_t parts[4];
+    emb_exchange_prepare(x);
+    if (emb_exchange_close_delimited(x)) {
+        conn->ended = true;
+        drop_from(conn, x->next);
+    }
+    size_t head_size = emb_exchange_head(x, conn->ended && !x->next, &head);
+    parts[0] = (uv_buf_t){.base = (char *)(uintptr_t)head, .len = head_size};
+    hand_out(conn, x, parts, 1 + emb_exchange_body_parts(x, parts + 1));
+}
+
+static void send_piece(struct emb_conn *conn, struct emb_exchange *x)
+{
+    uv_buf_t parts[3];
+    if (!emb_exchange_pull(x)) {
+        x->sent = false;
+        emb_conn_close(conn);
+        return;
+    }
+    int count = emb_exchange_body_parts(x, parts);
+    if (hand_out(conn, x, parts, count) && !x->streaming) {
+        emb_conn_flush(conn);
+    }
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct emb_exchange *x = request->data;
     struct emb_conn *conn = x->conn;
     conn->unsent -= x->out_bytes;
+    if (x->streaming && status == 0 && !conn->closing) {
+        send_piece(conn, x);
+        return;
+    }
     forget(conn, x);
     emb_exchange_free(x);
     if (conn->closing) {
@@ -125,42 +187,14 @@ static void on_written(uv_write_t *request, int status)
     }
 }
 
-static void send_reply(struct emb_conn *conn, struct emb_exchange *x)
-{
-    const char *head;
-    bool close = conn->ended && !x->next;
-    size_t head_size = emb_exchange_head(x, close, &head);
-    bool bodyless = x->body.size == 0 || x->status == 204 || strcmp(emb_exchange_method(x), "HEAD") == 0;
-    if (bodyless) {
-        emb_buf_deinit(&x->body);
-    }
-    uv_buf_t parts[2] = {{.base = (char *)(uintptr_t)head, .len = head_size},
-                         {.base = x->body.data, .len = x->body.size}};
-    x->out_bytes = head_size + x->body.size;
-    emb_exchange_account(x);
-    if (conn->unsent == 0) {
-        conn->write_since = conn->write_progress = uv_now(conn->front->loop);
-        conn->written_before = conn->written = conn->handed;
-    }
-    x->sent = true;
-    x->write.data = x;
-    conn->unsent += x->out_bytes;
-    conn->handed += x->out_bytes;
-    if (uv_write(&x->write, (uv_stream_t *)&conn->tcp, parts, bodyless ? 1 : 2, on_written) != 0) {
-        x->sent = false;
-        emb_conn_close(conn);
-    }
-}
-
 void emb_conn_flush(struct emb_conn *conn)
 {
     struct emb_exchange *x = conn->first;
     while (x && x->answered && !conn->closing) {
-        struct emb_exchange *next = x->next;
         if (!x->sent) {
             send_reply(conn, x);
         }
-        x = next;
+        x = conn->closing || x->streaming ? NULL : x->next;
     }
 }
 

@@ -1,4 +1,4 @@
-/* One connection and the exchanges on it. Private to listen.c, connection.c and exchange.c. */
+/* One connection and the exchanges on it. Private to listen.c, connection.c, exchange.c and reply.c. */
 #ifndef EMB_CONNECTION_H
 #define EMB_CONNECTION_H
 
@@ -52,9 +52,15 @@ struct emb_exchange {
     char peer[64];
     struct emb_buf extra; /* reply's header lines that the handler added */
     struct emb_buf head;
-    struct emb_buf body;
-    char spare[320];  /* the reply's head where there is no memory for another */
-    size_t out_bytes; /* handed to the socket */
+    struct emb_buf body; /* or its piece */
+    struct emb_exchange_source source;
+    uint64_t length; /* of the body */
+    bool streaming;  /* the source has more */
+    bool chunked;
+    char chunk[20];     /* a chunk's first line */
+    uint64_t bytes_out; /* of the body, made so far */
+    char spare[320];    /* the reply's head where there is no memory for another */
+    size_t out_bytes;   /* handed to the socket */
     uv_write_t write;
 };
 
@@ -116,9 +122,28 @@ void emb_exchange_free(struct emb_exchange *x);
 /* Finds the route and calls its handler, or answers why not. */
 void emb_exchange_dispatch(struct emb_exchange *x);
 
-/* The reply's head, which lives in x; close: it announces the end of the connection. Where memory has run out the reply becomes a
- * bare 503 and the body is dropped. Returns its size. */
+/* Writes the request's log line. */
+#define EMB_CLIENT_GONE 499 /* nginx's code, in the log only */
+void emb_exchange_log(const struct emb_exchange *x, int status);
+
+/* Makes the reply, or its first piece, ready to be sent; x->streaming tells whether more pieces follow. */
+void emb_exchange_prepare(struct emb_exchange *x);
+
+/* Whether only the end of the connection can tell where the body ends. */
+bool emb_exchange_close_delimited(const struct emb_exchange *x);
+
+/* The prepared reply's head, which lives in x; close: it announces the end of the connection. Where memory has run out the reply
+ * becomes a bare 503 and the body is dropped. Returns its size. */
 size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head);
+
+/* The body, or its piece, as it goes out: one to three parts. Returns how many. */
+int emb_exchange_body_parts(struct emb_exchange *x, uv_buf_t *parts);
+
+/* The next piece; false when there is none and the reply cannot be finished. */
+bool emb_exchange_pull(struct emb_exchange *x);
+
+/* Tells a source that is still asked that nobody wants its bytes. */
+void emb_exchange_end_stream(struct emb_exchange *x);
 
 /* Tells the handler that the client is gone. x may be freed by it or stay until it is answered in vain. */
 void emb_exchange_abandon(struct emb_exchange *x);

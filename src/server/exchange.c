@@ -1,25 +1,20 @@
-/* Exchanges: what handlers read of a request, and the reply they give.
+/* Exchanges: what handlers read of a request, and which handler that is.
  *
- * Owns the reply's head, the error envelope, request ids and the access log. When bytes go out is connection.c's. */
+ * Owns request ids and the access log. The reply is reply.c's. */
 #include "server/exchange.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json.h"
-#include "base/json_write.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/connection.h"
 #include "server/router.h"
 
-#define ERROR_BODY_MAX 16384
 #define EXTRA_MAX 8192
 #define HEAD_MAX (EXTRA_MAX + 1024)
-#define CLIENT_GONE 499 /* nginx's code, in the log only */
 
 /* ---- Life ---- */
 
@@ -69,6 +64,7 @@ struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_re
 
 void emb_exchange_free(struct emb_exchange *x)
 {
+    emb_exchange_end_stream(x);
     x->front->held -= x->held;
     emb_http1_request_free(x->request);
     emb_buf_deinit(&x->extra);
@@ -80,7 +76,7 @@ void emb_exchange_free(struct emb_exchange *x)
 
 /* ---- The log ---- */
 
-static void log_request(const struct emb_exchange *x, int status)
+void emb_exchange_log(const struct emb_exchange *x, int status)
 {
     char path[512], error[256];
     const struct emb_exchange_notes *n = &x->notes;
@@ -89,10 +85,11 @@ static void log_request(const struct emb_exchange *x, int status)
         return;
     }
     emb_log(level, "request",
-            "id=%s method=%s path=%s status=%d bytes_in=%" PRIu64 " bytes_out=%zu ms=%.3f inputs=%zu tokens=%zu "
+            "id=%s method=%s path=%s status=%d bytes_in=%" PRIu64 " bytes_out=%" PRIu64
+            " ms=%.3f inputs=%zu tokens=%zu "
             "queue_ms=%.3f compute_ms=%.3f peer=%s%s%s",
             x->id, emb_exchange_method(x), emb_log_quote(emb_exchange_path(x), path, sizeof path), status,
-            x->request ? x->request->bytes : 0, x->body.size, (double)(uv_hrtime() - x->started) / 1e6, n->inputs,
+            x->request ? x->request->bytes : 0, x->bytes_out, (double)(uv_hrtime() - x->started) / 1e6, n->inputs,
             n->tokens, (double)n->queue_ns / 1e6, (double)n->compute_ns / 1e6, x->peer, n->error ? " error=" : "",
             n->error ? emb_log_quote(n->error, error, sizeof error) : "");
 }
@@ -150,158 +147,8 @@ void emb_exchange_abandon(struct emb_exchange *x)
         return;
     }
     x->gone(x->gone_arg);
-    log_request(x, CLIENT_GONE);
+    emb_exchange_log(x, EMB_CLIENT_GONE);
     emb_exchange_free(x);
-}
-
-/* ---- The reply ---- */
-
-void emb_exchange_add_header(struct emb_exchange *x, const char *name, const char *value)
-{
-    for (const char *c = value; *c; c++) {
-        if (((unsigned char)*c < 0x20 && *c != '\t') || *c == 0x7F) {
-            return;
-        }
-    }
-    emb_buf_printf(&x->extra, "%s: %s\r\n", name, value);
-}
-
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } reasons[] = {
-        {200, "OK"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {424, "Failed Dependency"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"},
-    };
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
-        if (reasons[i].status == status) {
-            return reasons[i].text;
-        }
-    }
-    return "Unknown";
-}
-
-static void answer(struct emb_exchange *x, int status, const char *content_type)
-{
-    if (content_type) {
-        emb_exchange_add_header(x, "content-type", content_type);
-    }
-    x->answered = true;
-    x->status = status;
-    log_request(x, status);
-    if (!x->conn) {
-        struct emb_front *front = x->front;
-        emb_exchange_free(x);
-        front->orphan_count--;
-        emb_front_release(front);
-        return;
-    }
-    emb_exchange_account(x);
-    emb_conn_flush(x->conn);
-}
-
-void emb_exchange_reply(struct emb_exchange *x, int status, const char *content_type, struct emb_buf *body)
-{
-    if (body && body->failed) {
-        emb_buf_deinit(body);
-        emb_exchange_error(x, 500, "server_error", NULL, "out_of_memory", "There was no memory for the reply");
-        return;
-    }
-    if (body) {
-        x->body = *body;
-        *body = (struct emb_buf){.max = body->max};
-    }
-    answer(x, status, content_type);
-}
-
-void emb_exchange_error(struct emb_exchange *x, int status, const char *type, const char *param, const char *code,
-                        const char *format, ...)
-{
-    char message[2048];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-
-    emb_buf_init(&x->body, ERROR_BODY_MAX);
-    emb_buf_puts(&x->body, "{\"error\":{\"message\":");
-    emb_json_write_cstring(&x->body, message);
-    emb_buf_puts(&x->body, ",\"type\":");
-    emb_json_write_cstring(&x->body, type);
-    emb_buf_puts(&x->body, ",\"param\":");
-    emb_json_write_cstring(&x->body, param);
-    emb_buf_puts(&x->body, ",\"code\":");
-    emb_json_write_cstring(&x->body, code);
-    emb_buf_printf(&x->body, "},\"request_id\":\"%s\"}\n", x->id);
-    if (!x->notes.error) {
-        x->notes.error = code;
-    }
-    answer(x, status, "application/json");
-}
-
-static const char *date_now(struct emb_front *front)
-{
-    time_t now = time(NULL);
-    if (now != front->date_of) {
-        struct tm utc;
-        gmtime_r(&now, &utc);
-        strftime(front->date, sizeof front->date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-        front->date_of = now;
-    }
-    return front->date;
-}
-
-size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head)
-{
-    struct emb_buf *out = &x->head;
-    emb_buf_printf(out, "HTTP/1.1 %d %s\r\ndate: %s\r\nx-request-id: %s\r\n", x->status, reason(x->status),
-                   date_now(x->front), x->id);
-    if (x->status != 204) {
-        emb_buf_printf(out, "content-length: %zu\r\n", x->body.size);
-    }
-    if (close) {
-        emb_buf_puts(out, "connection: close\r\n");
-    } else {
-        emb_buf_printf(out, "connection: keep-alive\r\nkeep-alive: timeout=%u\r\n", emb_front_announced_idle(x->front));
-    }
-    if (x->extra.size > 0) {
-        emb_buf_append(out, x->extra.data, x->extra.size);
-    }
-    emb_buf_puts(out, "\r\n");
-    if (!out->failed && !x->extra.failed && !x->body.failed) {
-        *head = out->data;
-        return out->size;
-    }
-    emb_buf_deinit(&x->body);
-    snprintf(x->spare, sizeof x->spare,
-             "HTTP/1.1 503 Service Unavailable\r\nx-request-id: %s\r\ncontent-length: 0\r\nconnection: %s\r\n\r\n",
-             x->id, close ? "close" : "keep-alive");
-    *head = x->spare;
-    return strlen(x->spare);
 }
 
 /* ---- Routing ---- */

@@ -5,6 +5,8 @@
 #ifndef EMB_EXCHANGE_H
 #define EMB_EXCHANGE_H
 
+#include <stdint.h>
+
 #include "base/buf.h"
 #include "embellama/embellama.h"
 
@@ -42,6 +44,25 @@ struct emb_exchange_notes *emb_exchange_notes(struct emb_exchange *x);
 
 /* Answers. Takes body's memory (body is left empty); body may be NULL. A body whose appends failed is answered as 500. */
 void emb_exchange_reply(struct emb_exchange *x, int status, const char *content_type, struct emb_buf *body);
+
+/* Where the bytes of a reply come from that is too large to be held whole. */
+enum emb_piece { EMB_PIECE_MORE, EMB_PIECE_LAST, EMB_PIECE_FAILED };
+enum { EMB_PIECE_BYTES = 256 * 1024 };
+struct emb_exchange_source {
+    /* Appends the next bytes to out (empty) and says whether more follow. At least one byte with MORE; ends when out holds
+     * EMB_PIECE_BYTES or more, of which it may hold four times as much, and within about a millisecond. */
+    enum emb_piece (*next)(void *arg, struct emb_buf *out);
+    /* Called once, when nothing more is asked for: all was given, next failed, or the client is gone. May be NULL. */
+    void (*over)(void *arg);
+    void *arg;
+};
+#define EMB_LENGTH_UNKNOWN UINT64_MAX
+
+/* Answers with what source gives. It is asked for a piece whenever the one before went out, so that one is held at a time. length:
+ * bytes of the whole, or EMB_LENGTH_UNKNOWN; another number of bytes in the end is a failure. A failure with the first
+ * piece is answered as 500, a later one ends the connection, so that the client knows. */
+void emb_exchange_stream(struct emb_exchange *x, int status, const char *content_type, uint64_t length,
+                         const struct emb_exchange_source *source);
 
 /* Answers with OpenAI's envelope {"error":{"message","type","param","code"},"request_id"}: param and code may be NULL. */
 __attribute__((format(printf, 6, 7))) void emb_exchange_error(struct emb_exchange *x, int status, const char *type,
