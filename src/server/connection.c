@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -348,8 +349,14 @@ static void on_eof(struct emb_conn *conn)
 {
     stop_reading(conn);
     conn->eof = true;
-    conn->eof_at = uv_now(conn->front->loop);
     conn->ended = true;
+    if (!conn->front->options.limits.half_close) {
+        struct emb_exchange *x = conn->first;
+        while (x && x->answered) {
+            x = x->next;
+        }
+        drop_from(conn, x);
+    }
     if (conn->finishing || !conn->first) {
         emb_conn_close(conn);
     }
@@ -388,7 +395,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     process(conn, buf->base, (size_t)size);
-    if (!conn->closing && !conn->ended && (conn->rest.size > 0 || (conn->phase == EMB_HTTP1_IDLE && crowded(conn)))) {
+    if (!conn->closing && !conn->ended && conn->rest.size > 0) {
         stop_reading(conn);
     }
 }
@@ -413,11 +420,7 @@ static void resume(struct emb_conn *conn)
         process(conn, rest.data, rest.size);
         emb_buf_deinit(&rest);
     }
-    if (conn->closing || conn->ended || conn->eof || conn->rest.size > 0 ||
-        (conn->phase == EMB_HTTP1_IDLE && crowded(conn))) {
-        return;
-    }
-    if (!start_reading(conn)) {
+    if (!conn->closing && !conn->ended && conn->rest.size == 0 && !start_reading(conn)) {
         emb_conn_close(conn);
     }
 }
@@ -439,12 +442,18 @@ static bool write_stalled(struct emb_conn *conn, uint64_t now)
            now - conn->write_since > limits->write_ms + (written - conn->written_before) * 1000 / limits->least_rate;
 }
 
+/* How long ago the stop began or, if that was later, since. */
+static uint64_t stopping_for(const struct emb_front *front, uint64_t since, uint64_t now)
+{
+    return now - (since > front->stop_at ? since : front->stop_at);
+}
+
 /* Why the request being read is late, or NULL. */
 static const char *request_late(const struct emb_conn *conn, uint64_t now)
 {
     const struct emb_front *front = conn->front;
     const struct emb_front_limits *limits = &front->options.limits;
-    if (front->stopping && now - front->stop_at > limits->stop_partial_ms) {
+    if (front->stopping && stopping_for(front, conn->phase_since, now) > limits->stop_partial_ms) {
         return "The server is stopping";
     }
     if (conn->phase == EMB_HTTP1_HEAD && now - conn->phase_since > limits->head_ms) {
@@ -468,7 +477,7 @@ static bool idled(const struct emb_conn *conn, uint64_t now)
 {
     const struct emb_front *front = conn->front;
     return now - conn->last_active > front->options.limits.idle_ms ||
-           (front->stopping && now - front->stop_at >= front->options.limits.stop_idle_ms);
+           (front->stopping && stopping_for(front, conn->last_active, now) >= front->options.limits.stop_idle_ms);
 }
 
 void emb_conn_check(struct emb_conn *conn, uint64_t now)
@@ -476,9 +485,7 @@ void emb_conn_check(struct emb_conn *conn, uint64_t now)
     if (conn->closing) {
         return;
     }
-    bool gone = conn->eof && conn->first && !conn->first->answered &&
-                now - conn->eof_at > conn->front->options.limits.half_closed_ms;
-    if (gone || write_stalled(conn, now) || (conn->finishing && conn->unsent == 0 && lingered(conn, now))) {
+    if (write_stalled(conn, now) || (conn->finishing && conn->unsent == 0 && lingered(conn, now))) {
         emb_conn_close(conn);
     } else if (!conn->ended && conn->phase != EMB_HTTP1_IDLE) {
         const char *late = request_late(conn, now);
@@ -492,34 +499,28 @@ void emb_conn_check(struct emb_conn *conn, uint64_t now)
 
 /* ---- The beginning ---- */
 
-static void name_peer(struct emb_conn *conn)
+static void name_peer(struct emb_conn *conn, const struct sockaddr *address)
 {
-    struct sockaddr_storage address;
-    int size = sizeof address;
     char name[INET6_ADDRSTRLEN] = "?";
-    int port = 0;
-    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &size) == 0) {
-        if (address.ss_family == AF_INET6) {
-            const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
-            uv_ip6_name(in6, name, sizeof name);
-            port = ntohs(in6->sin6_port);
-        } else {
-            const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
-            uv_ip4_name(in, name, sizeof name);
-            port = ntohs(in->sin_port);
-        }
+    if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+        uv_ip6_name(in6, name, sizeof name);
+        snprintf(conn->peer, sizeof conn->peer, "[%s]:%d", name, ntohs(in6->sin6_port));
+    } else {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        uv_ip4_name(in, name, sizeof name);
+        snprintf(conn->peer, sizeof conn->peer, "%s:%d", name, ntohs(in->sin_port));
     }
-    snprintf(conn->peer, sizeof conn->peer, strchr(name, ':') ? "[%s]:%d" : "%s:%d", name, port);
 }
 
-void emb_conn_accept(struct emb_front *front, uv_stream_t *listener)
+void emb_conn_open(struct emb_front *front, int fd, const struct sockaddr *peer)
 {
     struct emb_conn *conn = emb_calloc(1, sizeof *conn);
     struct emb_http1 *parser = emb_http1_new(&front->options.limits.http1);
     if (!conn || !parser || uv_tcp_init(front->loop, &conn->tcp) != 0) {
         emb_free(conn);
         emb_http1_free(parser);
-        front->accept_due = true;
+        close(fd);
         return;
     }
     conn->front = front;
@@ -533,13 +534,11 @@ void emb_conn_accept(struct emb_front *front, uv_stream_t *listener)
     }
     front->conns = conn;
     front->conn_count++;
-    if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0) {
+    name_peer(conn, peer);
+    if (uv_tcp_open(&conn->tcp, fd) != 0) {
+        close(fd);
         emb_conn_close(conn);
-        return;
-    }
-    uv_tcp_nodelay(&conn->tcp, 1);
-    name_peer(conn);
-    if (!start_reading(conn) || front->conn_count > front->options.limits.connections * 2) {
+    } else if (!start_reading(conn) || front->conn_count > front->conn_most) {
         emb_conn_close(conn);
     } else if (front->conn_count > front->options.limits.connections) {
         refuse(conn, NULL, 503, "The server has as many connections as it takes; try again later");

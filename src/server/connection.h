@@ -2,6 +2,7 @@
 #ifndef EMB_CONNECTION_H
 #define EMB_CONNECTION_H
 
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "server/exchange.h"
@@ -14,15 +15,22 @@
 struct emb_front {
     uv_loop_t *loop;
     struct emb_front_options options; /* host unset */
-    uv_tcp_t listeners[EMB_LISTENERS];
+    struct emb_listener {
+        uv_poll_t poll;
+        int fd;
+    } listeners[EMB_LISTENERS];
     int listener_count;
     int port;
+    uv_poll_t widest; /* sizes the loop's table of descriptors */
     uv_timer_t sweep; /* looks at every connection's time limits */
-    int handles;      /* not yet closed: listeners and the timer */
+    int handles;      /* not yet closed: of the members above */
     struct emb_conn *conns;
     size_t conn_count;
     size_t orphan_count; /* exchanges that outlived their connection, as their handlers still have them */
-    bool accept_due;     /* a listener has a connection for which there was no memory */
+    size_t conn_most;    /* beyond it a connection is closed without a word */
+    bool accepting;      /* listeners are open */
+    bool paused;         /* no descriptor or memory for another connection: they wait in the kernel */
+    bool pause_told;     /* that was logged, and none was taken since */
     size_t held;         /* bytes, as limits.held counts them */
     bool stopping;
     uint64_t stop_at; /* uv_now */
@@ -86,7 +94,6 @@ struct emb_conn {
     uint64_t phase_since; /* uv_now, as the times below */
     uint64_t last_read;
     uint64_t last_active; /* a request ended or the connection began */
-    uint64_t eof_at;
     uint64_t finishing_at;
     uint64_t handed;         /* bytes ever given to the socket */
     uint64_t written;        /* of these gone out when last looked at */
@@ -97,8 +104,8 @@ struct emb_conn {
     uv_shutdown_t shutdown;
 };
 
-/* Takes the connection that waits on a listener. */
-void emb_conn_accept(struct emb_front *front, uv_stream_t *listener);
+/* A connection over fd (owned from now on) with that peer. */
+void emb_conn_open(struct emb_front *front, int fd, const struct sockaddr *peer);
 
 /* Applies the time limits. */
 void emb_conn_check(struct emb_conn *conn, uint64_t now);

@@ -1,9 +1,17 @@
-/* The front: addresses, accepting, the sweep over time limits, and stopping. */
+/* The front: addresses, accepting, the sweep over time limits, and stopping.
+ *
+ * Listening sockets are watched and accepted from here, not by libuv, whose own answer to a process without a free descriptor is
+ * to close whoever waits. Here they wait until there is one. */
 #include "server/listen.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -12,6 +20,8 @@
 
 #define BACKLOG 1024
 #define SWEEP_MS 250
+#define ACCEPTS 64      /* before other connections have their turn */
+#define SPARE_FILES 256 /* descriptors that are not connections, at most a quarter */
 
 struct emb_front_limits emb_front_limits_default(void)
 {
@@ -26,9 +36,9 @@ struct emb_front_limits emb_front_limits_default(void)
         .body_ms = 30000,
         .idle_ms = 75000,
         .write_ms = 30000,
-        .half_closed_ms = 2000,
         .linger_ms = 2000,
         .linger_bytes = 64u << 20,
+        .stop_accept_ms = 0,
         .stop_idle_ms = 100,
         .stop_partial_ms = 5000,
     };
@@ -67,13 +77,18 @@ static void close_handle(uv_handle_t *handle)
     }
 }
 
+static void listen_again(struct emb_front *front);
+
 /* The sweep's handle is closed last: when it is, nothing of the front is in use any more. */
 void emb_front_release(struct emb_front *front)
 {
-    if (front->conn_count == 0 && !front->accept_due) {
+    if (front->paused) {
+        listen_again(front);
+    }
+    if (front->conn_count == 0 && !front->paused && !front->stopping) {
         uv_timer_stop(&front->sweep);
     }
-    if (front->stopping && front->conn_count == 0 && front->orphan_count == 0) {
+    if (front->stopping && !front->accepting && front->conn_count == 0 && front->orphan_count == 0) {
         close_handle((uv_handle_t *)&front->sweep);
     }
 }
@@ -83,8 +98,8 @@ static void on_sweep(uv_timer_t *timer);
 static void start_sweep(struct emb_front *front)
 {
     const struct emb_front_limits *l = &front->options.limits;
-    unsigned times[] = {l->head_ms,        l->body_ms,   l->idle_ms,      l->write_ms,
-                        l->half_closed_ms, l->linger_ms, l->stop_idle_ms, l->stop_partial_ms};
+    unsigned times[] = {l->head_ms,   l->body_ms,      l->idle_ms,        l->write_ms,
+                        l->linger_ms, l->stop_idle_ms, l->stop_partial_ms};
     uint64_t every = SWEEP_MS * 4;
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         every = times[i] < every ? times[i] : every;
@@ -93,6 +108,22 @@ static void start_sweep(struct emb_front *front)
     if (!uv_is_active((const uv_handle_t *)&front->sweep)) {
         uv_timer_start(&front->sweep, on_sweep, every, every);
     }
+}
+
+static bool accept_some(struct emb_front *front, struct emb_listener *listener);
+
+/* Takes whoever was told that there is a connection, then refuses others. */
+static void close_listeners(struct emb_front *front)
+{
+    for (int i = 0; i < front->listener_count; i++) {
+        struct emb_listener *listener = &front->listeners[i];
+        while (accept_some(front, listener)) {
+        }
+        close_handle((uv_handle_t *)&listener->poll);
+        shutdown(listener->fd, SHUT_RDWR);
+        close(listener->fd);
+    }
+    front->accepting = front->paused = false;
 }
 
 void emb_front_stop(struct emb_front *front, void (*stopped)(void *arg), void *arg)
@@ -104,14 +135,15 @@ void emb_front_stop(struct emb_front *front, void (*stopped)(void *arg), void *a
     front->stop_at = uv_now(front->loop);
     front->stopped = stopped;
     front->stopped_arg = arg;
-    for (int i = 0; i < front->listener_count; i++) {
-        close_handle((uv_handle_t *)&front->listeners[i]);
+    if (front->options.limits.stop_accept_ms == 0) {
+        close_listeners(front);
     }
     for (struct emb_conn *conn = front->conns; conn; conn = conn->next) {
         if (conn->first && conn->phase == EMB_HTTP1_IDLE) {
             conn->ended = true;
         }
     }
+    start_sweep(front);
     emb_front_release(front);
 }
 
@@ -122,14 +154,57 @@ void emb_front_free(struct emb_front *front)
 
 /* ---- Accepting ---- */
 
-static void on_connection(uv_stream_t *listener, int status)
+static void on_acceptable(uv_poll_t *poll, int status, int events);
+
+/* Nothing is lost where it fails: the next sweep tries again. */
+static void listen_again(struct emb_front *front)
 {
-    struct emb_front *front = listener->data;
-    if (status < 0) {
-        emb_log(EMB_LOG_WARN, "accept", "error=\"%s\"", uv_strerror(status));
-        return;
+    front->paused = false;
+    for (int i = 0; front->accepting && i < front->listener_count; i++) {
+        front->paused |= uv_poll_start(&front->listeners[i].poll, UV_READABLE, on_acceptable) != 0;
     }
-    emb_conn_accept(front, listener);
+}
+
+static void pause_accepting(struct emb_front *front, int reason)
+{
+    if (!front->pause_told) {
+        emb_log(EMB_LOG_WARN, "accept_paused", "connections=%zu error=\"%s\"", front->conn_count, strerror(reason));
+    }
+    front->pause_told = front->paused = true;
+    for (int i = 0; i < front->listener_count; i++) {
+        uv_poll_stop(&front->listeners[i].poll);
+    }
+}
+
+/* Takes up to ACCEPTS connections; false when no more waits or can be taken. */
+static bool accept_some(struct emb_front *front, struct emb_listener *listener)
+{
+    for (int i = 0; i < ACCEPTS; i++) {
+        struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+        socklen_t size = sizeof peer;
+        int fd = accept4(listener->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            front->pause_told = false;
+            emb_conn_open(front, fd, (const struct sockaddr *)&peer);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(front, errno);
+            return false;
+        } else if (errno == EAGAIN || errno == EINVAL || errno == EBADF) {
+            return false;
+        } /* else that connection has failed already */
+    }
+    return true;
+}
+
+static void on_acceptable(uv_poll_t *poll, int status, int events)
+{
+    struct emb_front *front = poll->data;
+    (void)events;
+    if (status < 0) {
+        pause_accepting(front, -status);
+    } else {
+        accept_some(front, (struct emb_listener *)poll); /* its first member */
+    }
     start_sweep(front);
 }
 
@@ -140,12 +215,10 @@ static void on_sweep(uv_timer_t *timer)
     for (struct emb_conn *conn = front->conns; conn; conn = conn->next) {
         emb_conn_check(conn, now);
     }
-    if (front->accept_due && !front->stopping) {
-        front->accept_due = false;
-        for (int i = 0; i < front->listener_count; i++) {
-            emb_conn_accept(front, (uv_stream_t *)&front->listeners[i]);
-        }
+    if (front->accepting && front->stopping && now - front->stop_at >= front->options.limits.stop_accept_ms) {
+        close_listeners(front);
     }
+    emb_front_release(front);
 }
 
 /* ---- Listening ---- */
@@ -167,39 +240,50 @@ static void set_port(struct sockaddr *address, int port)
     }
 }
 
-static int bound_port(const uv_tcp_t *listener)
+static int bound_port(int fd)
 {
     struct sockaddr_storage address;
-    int size = sizeof address;
-    if (uv_tcp_getsockname(listener, (struct sockaddr *)&address, &size) != 0) {
+    socklen_t size = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
         return 0;
     }
     return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
                                                : ((struct sockaddr_in *)&address)->sin_port);
 }
 
-/* One more listener, or libuv's error. A listener that fails is closed and never used. */
-static int listen_one(struct emb_front *front, struct sockaddr *address)
+/* A listening socket, or libuv's error. */
+static int bind_one(int *out, const struct addrinfo *a)
 {
-    uv_tcp_t *listener = &front->listeners[front->listener_count];
-    int status = uv_tcp_init(front->loop, listener);
-    if (status != 0) {
+    int on = 1, fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return uv_translate_sys_error(errno);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        int status = uv_translate_sys_error(errno);
+        close(fd);
         return status;
     }
+    *out = fd;
+    return 0;
+}
+
+/* Watches a listening socket, owned from now on. */
+static int adopt(struct emb_front *front, int fd)
+{
+    struct emb_listener *listener = &front->listeners[front->listener_count];
+    int on = 1, status = uv_poll_init(front->loop, &listener->poll, fd);
+    if (status != 0) {
+        close(fd);
+        return status;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* its connections inherit it */
+    listener->fd = fd;
+    listener->poll.data = front;
     front->listener_count++;
     front->handles++;
-    listener->data = front;
-    set_port(address, front->port);
-    status = uv_tcp_bind(listener, address, 0);
-    if (status == 0) {
-        status = uv_listen((uv_stream_t *)listener, BACKLOG, on_connection);
-    }
-    if (status != 0) {
-        close_handle((uv_handle_t *)listener);
-        return status;
-    }
-    front->port = bound_port(listener);
-    return 0;
+    front->accepting = true;
+    return uv_poll_start(&listener->poll, UV_READABLE, on_acceptable);
 }
 
 /* Listens on each address; one that this machine lacks is left out as long as another works. */
@@ -207,7 +291,13 @@ static int listen_all(struct emb_front *front, struct addrinfo *addresses, const
 {
     int port = front->port, lacking = 0, working = 0;
     for (struct addrinfo *a = addresses; a && front->listener_count < EMB_LISTENERS; a = a->ai_next) {
-        int status = listen_one(front, a->ai_addr);
+        int fd = -1;
+        set_port(a->ai_addr, front->port);
+        int status = bind_one(&fd, a);
+        if (status == 0) {
+            status = adopt(front, fd);
+            front->port = status == 0 ? bound_port(fd) : front->port;
+        }
         if (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT) {
             lacking = status;
         } else if (status != 0) {
@@ -227,6 +317,52 @@ static int resolve(const char *host, struct addrinfo **out, embellama_error *err
         return emb_fail(error, EMBELLAMA_E_IO, "cannot listen on '%s': %s", host, gai_strerror(status));
     }
     return 0;
+}
+
+/* Lowers the limit of connections to what the process may open, some descriptors left free. */
+static void fit_files(struct emb_front *front)
+{
+    struct emb_front_limits *limits = &front->options.limits;
+    struct rlimit files;
+    front->conn_most = limits->connections * 2;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
+        return;
+    }
+    rlim_t wanted = front->conn_most + SPARE_FILES;
+    if (files.rlim_cur < wanted && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    size_t may = files.rlim_cur - (files.rlim_cur / 4 < SPARE_FILES ? files.rlim_cur / 4 : SPARE_FILES);
+    if (may < front->conn_most) {
+        front->conn_most = may;
+    }
+    if (may - may / 8 < limits->connections) {
+        emb_log(EMB_LOG_WARN, "connections_lowered", "from=%zu to=%zu files=%zu", limits->connections, may - may / 8,
+                (size_t)files.rlim_cur);
+        limits->connections = may - may / 8;
+    }
+}
+
+/* libuv ends the process where it lacks memory to make its table of descriptors larger: so that is done now. */
+static void size_table(struct emb_front *front)
+{
+    struct rlimit files;
+    size_t highest = front->conn_most + SPARE_FILES / 2;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur <= highest) {
+        highest = files.rlim_cur - 1;
+    }
+    int fd = fcntl(front->listeners[0].fd, F_DUPFD_CLOEXEC, (int)highest);
+    if (fd < 0) {
+        return;
+    }
+    if (uv_poll_init(front->loop, &front->widest, fd) == 0) {
+        front->handles++;
+        front->widest.data = front;
+        uv_poll_start(&front->widest, UV_READABLE, on_acceptable);
+        close_handle((uv_handle_t *)&front->widest);
+    }
+    close(fd);
 }
 
 /* Frees a front whose opening failed, once its handles are closed. */
@@ -262,9 +398,14 @@ int emb_front_open(struct emb_front **out, uv_loop_t *loop, const struct emb_fro
     front->port = options->port;
     front->sweep.data = front;
     front->handles = 1;
+    fit_files(front);
     status = listen_all(front, addresses, host, error);
     freeaddrinfo(addresses);
+    if (front->listener_count > 0) {
+        size_table(front);
+    }
     if (status != 0) {
+        front->options.limits.stop_accept_ms = 0;
         emb_front_stop(front, free_failed, front);
         return status;
     }

@@ -14,7 +14,7 @@ struct emb_conn;
 /* Limits; times in milliseconds. */
 struct emb_front_limits {
     struct emb_http1_limits http1;
-    size_t connections;       /* beyond it 503 and close */
+    size_t connections;       /* beyond it 503 and close; lowered to what the process may open files */
     size_t pipelined;         /* requests of one connection that are not fully answered; reading stops there */
     size_t unanswered;        /* bytes of one connection's requests and replies; beyond it no further request is read */
     size_t held;              /* bytes of requests and replies in all connections; beyond it 503 */
@@ -23,9 +23,10 @@ struct emb_front_limits {
     unsigned body_ms;         /* between two pieces of a body, and grace time of the least rate */
     unsigned idle_ms;         /* a connection without a request */
     unsigned write_ms;        /* a reply of which the client reads nothing, and grace time of the least rate */
-    unsigned half_closed_ms;  /* answers a client that closed its side is still given time for */
+    bool half_close;          /* a client that closed its side still gets what is pending, else it counts as gone */
     unsigned linger_ms;       /* input after the last reply of a refused connection is read and dropped so long, */
     size_t linger_bytes;      /* or so much, so that the client gets to read the reply */
+    unsigned stop_accept_ms;  /* on stop: how long new connections are still taken */
     unsigned stop_idle_ms;    /* on stop: how long idle connections may still bring a request already on its way */
     unsigned stop_partial_ms; /* on stop: how long requests may take that have not come whole */
 };
@@ -47,8 +48,9 @@ int emb_front_open(struct emb_front **out, uv_loop_t *loop, const struct emb_fro
                    embellama_error *error);
 int emb_front_port(const struct emb_front *front);
 
-/* Stops gracefully: closes the listening sockets and idle connections, lets held requests be answered with "Connection: close",
- * then calls stopped, once, from the loop. May be called again: nothing more happens. */
+/* Stops gracefully: answers the requests it has and those that come on connections already made, with "Connection: close",
+ * and closes idle connections; after limits.stop_accept_ms new ones are refused, also where another process has the
+ * listening sockets open. Then calls stopped, once, from the loop. May be called again: nothing more happens. */
 void emb_front_stop(struct emb_front *front, void (*stopped)(void *arg), void *arg);
 bool emb_front_stopping(const struct emb_front *front);
 

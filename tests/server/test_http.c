@@ -23,7 +23,6 @@ static int setup(void **state)
 {
     (void)state;
     struct emb_front_limits limits = emb_front_limits_default();
-    limits.half_closed_ms = 100;
     fixture_start(&fixture, &limits);
     return 0;
 }
@@ -320,21 +319,41 @@ static void test_gone(void **state)
     assert_int_equal(release_held(), 1);
 }
 
-/* A client that shuts its side down after asking still gets its answer. */
+/* A client that shuts its side down has gone: what is pending is dropped, what was answered before still goes out. */
+static void test_half_closed_is_gone(void **state)
+{
+    (void)state;
+    int fd = client_open(&fixture);
+    client_puts(fd, "GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /hold HTTP/1.1\r\nHost: a\r\n\r\n" GET "\r\n");
+    assert_true(wait_for(&fixture_held, 1));
+    shutdown(fd, SHUT_WR);
+    assert_true(wait_for(&fixture_gone, 1));
+    assert_int_equal(release_held(), 0);
+    struct reply r = client_reply(fd, false);
+    assert_int_equal(r.status, 200);
+    assert_int_equal(r.size, BIG_BYTES);
+    reply_free(&r);
+    assert_true(client_ended(fd));
+    close(fd);
+}
+
+/* Where that is allowed it still gets its answer, however late. */
 static void test_half_closed(void **state)
 {
     (void)state;
     struct emb_front_limits limits = emb_front_limits_default();
-    limits.half_closed_ms = 20000;
+    limits.half_close = true;
     restart(&limits);
     int fd = client_open(&fixture);
-    client_puts(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    client_puts(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
     shutdown(fd, SHUT_WR);
-    assert_true(wait_for(&fixture_held, 1));
+    assert_true(wait_for(&fixture_held, 2));
     usleep(20000);
-    assert_int_equal(release_held(), 1);
+    assert_int_equal(release_held(), 2);
+    expect_reply(fd, 200, "held 0");
     struct reply r = client_reply(fd, false);
     assert_int_equal(r.status, 200);
+    assert_string_equal(r.body, "held 1");
     assert_string_equal(reply_header(&r, "connection"), "close");
     reply_free(&r);
     assert_true(client_ended(fd));
@@ -604,26 +623,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(test_cases),
-        TEST(test_byte_by_byte),
-        TEST(test_headers),
-        TEST(test_routes),
-        TEST(test_pipelined_order),
-        TEST(test_pipeline_depth),
-        TEST(test_continue),
-        TEST(test_too_large),
-        TEST(test_large_body),
-        TEST(test_gone),
-        TEST(test_half_closed),
-        TEST(test_slow_senders),
-        TEST(test_slow_reader),
-        TEST(test_connection_limit),
-        TEST(test_linger),
-        TEST(test_held_limit),
-        TEST(test_no_memory),
-        TEST(test_stop),
-        TEST(test_stop_with_partial),
-        TEST(test_address_in_use),
+        TEST(test_cases),        TEST(test_byte_by_byte),        TEST(test_headers),
+        TEST(test_routes),       TEST(test_pipelined_order),     TEST(test_pipeline_depth),
+        TEST(test_continue),     TEST(test_too_large),           TEST(test_large_body),
+        TEST(test_gone),         TEST(test_half_closed_is_gone), TEST(test_half_closed),
+        TEST(test_slow_senders), TEST(test_slow_reader),         TEST(test_connection_limit),
+        TEST(test_linger),       TEST(test_held_limit),          TEST(test_no_memory),
+        TEST(test_stop),         TEST(test_stop_with_partial),   TEST(test_address_in_use),
     };
     signal(SIGPIPE, SIG_IGN);
     emb_log_set_level(EMB_LOG_ERROR);
