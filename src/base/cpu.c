@@ -1,9 +1,12 @@
-/* Affinity mask and cgroup quota. See cgroups(7) and the kernel's cgroup-v2 document (cpu.max: "$MAX $PERIOD"). */
+/* Affinity mask, and what the cgroup allows. See cgroups(7) and the kernel's cgroup-v2 document (cpu.max: "$MAX $PERIOD",
+ * memory.max). */
 #include "base/cpu.h"
 
 #include <limits.h>
 #include <math.h>
 #include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,28 +64,58 @@ static double group_quota(const char *folder)
     return quota[0] / period[0];
 }
 
-/* The smallest quota of the group root/controller/group and all its parents. */
-static double branch_quota(const char *root, const char *controller, const char *group)
+/* Bytes that one group's processes may have, by either version's files; version 1 writes a huge number for no limit. */
+static double group_memory(const char *folder)
+{
+    static const char *const files[] = {"memory.max", "memory.limit_in_bytes"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        double bytes[2];
+        if (snprintf(path, sizeof path, "%s/%s", folder, files[i]) < (int)sizeof path &&
+            read_numbers(path, bytes) > 0) {
+            return bytes[0] < 0x1p60 ? bytes[0] : 0;
+        }
+    }
+    return 0;
+}
+
+/* What is read of a group, and the version 1 controllers whose folders have it. */
+struct allowance {
+    double (*of_group)(const char *folder);
+    const char *names[2]; /* as in proc_cgroup, and as folders of root */
+};
+
+static const struct allowance cpu_allowance = {group_quota, {"cpu", "cpu,cpuacct"}};
+static const struct allowance memory_allowance = {group_memory, {"memory", NULL}};
+
+/* The smallest of the group root/controller/group and all its parents. */
+static double branch_least(const struct allowance *a, const char *root, const char *controller, const char *group)
 {
     char folder[PATH_MAX];
-    int base = snprintf(folder, sizeof folder, "%s%s", root, controller);
-    int length = snprintf(folder, sizeof folder, "%s%s%s", root, controller, group);
+    const char *slash_or_none = controller[0] ? "/" : "";
+    int base = snprintf(folder, sizeof folder, "%s%s%s", root, slash_or_none, controller);
+    int length = snprintf(folder, sizeof folder, "%s%s%s%s", root, slash_or_none, controller, group);
     if (base < 0 || length < 0 || length >= (int)sizeof folder) {
         return 0;
     }
     double least = 0;
     for (;;) {
-        least = smaller(least, group_quota(folder));
+        least = smaller(least, a->of_group(folder));
         char *slash = strrchr(folder, '/');
         if (!slash || slash - folder < base) {
             break;
         }
         *slash = '\0';
     }
-    return smaller(least, group_quota(folder));
+    return smaller(least, a->of_group(folder));
 }
 
-double emb_cpu_quota(const char *root, const char *proc_cgroup)
+static bool named(const struct allowance *a, const char *controllers)
+{
+    return strcmp(controllers, a->names[0]) == 0 || (a->names[1] && strcmp(controllers, a->names[1]) == 0);
+}
+
+static double least_allowed(const struct allowance *a, const char *root, const char *proc_cgroup)
 {
     FILE *f = fopen(proc_cgroup, "re");
     char line[PATH_MAX + 64];
@@ -100,14 +133,33 @@ double emb_cpu_quota(const char *root, const char *proc_cgroup)
         *group++ = '\0';
         controllers++;
         if (*controllers == '\0') {
-            least = smaller(least, branch_quota(root, "", group));
-        } else if (strcmp(controllers, "cpu") == 0 || strcmp(controllers, "cpu,cpuacct") == 0) {
-            least = smaller(least, branch_quota(root, "/cpu", group));
-            least = smaller(least, branch_quota(root, "/cpu,cpuacct", group));
+            least = smaller(least, branch_least(a, root, "", group));
+        } else if (named(a, controllers)) {
+            for (int i = 0; i < 2 && a->names[i]; i++) {
+                least = smaller(least, branch_least(a, root, a->names[i], group));
+            }
         }
     }
     fclose(f);
     return least;
+}
+
+double emb_cpu_quota(const char *root, const char *proc_cgroup)
+{
+    return least_allowed(&cpu_allowance, root, proc_cgroup);
+}
+
+double emb_memory_quota(const char *root, const char *proc_cgroup)
+{
+    return least_allowed(&memory_allowance, root, proc_cgroup);
+}
+
+size_t emb_memory_size(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    double machine = pages > 0 && page > 0 ? (double)pages * (double)page : 0;
+    double least = smaller(machine, emb_memory_quota("/sys/fs/cgroup", "/proc/self/cgroup"));
+    return least < (double)(SIZE_MAX / 2) ? (size_t)least : SIZE_MAX / 2;
 }
 
 int emb_cpu_count(void)

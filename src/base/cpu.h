@@ -11,4 +11,10 @@ int emb_cpu_count(void);
  * the file proc_cgroup: in CPUs, or 0 where none is set. Apart so that a test can lay out such a tree. */
 double emb_cpu_quota(const char *root, const char *proc_cgroup);
 
+/* The memory limit alone, likewise: in bytes, or 0. */
+double emb_memory_quota(const char *root, const char *proc_cgroup);
+
+/* Bytes of memory that this process and its group may have: the machine's, or the limit; 0 where neither is known. */
+size_t emb_memory_size(void);
+
 #endif

@@ -65,6 +65,25 @@ static void test_v1(void **state)
     assert_true(quota("v1cpu", "7:cpu:/docker/abc\n") == 3);
 }
 
+static void test_memory(void **state)
+{
+    (void)state;
+    char root[1024];
+    write_text("memory/memory.max", "max\n");
+    write_text("memory/pod/memory.max", "1073741824\n");
+    write_text("memory/pod/container/memory.max", "max\n");
+    write_text("memory/memory/docker/memory.limit_in_bytes", "2147483648\n");
+    write_text("memory/memory/docker/1/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
+    snprintf(root, sizeof root, "%s", tempdir_path("memory"));
+    const char *none = tempdir_write("memory/none", "0::/\n", 5);
+    assert_true(emb_memory_quota(root, none) == 0);
+    const char *pod = tempdir_write("memory/v2", "0::/pod/container\n", 18);
+    assert_true(emb_memory_quota(root, pod) == 1073741824.0);
+    const char *docker = tempdir_write("memory/v1", "5:cpu:/docker/1\n4:memory:/docker/1\n", 35);
+    assert_true(emb_memory_quota(root, docker) == 2147483648.0);
+    assert_true(emb_memory_size() > 0);
+}
+
 static void test_odd_trees(void **state)
 {
     (void)state;
@@ -125,8 +144,8 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_v2),    cmocka_unit_test(test_v1),    cmocka_unit_test(test_odd_trees),
-        cmocka_unit_test(test_count), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_v2),        cmocka_unit_test(test_v1),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_odd_trees), cmocka_unit_test(test_count), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
