@@ -117,7 +117,10 @@ typedef struct embellama_model_options {
     int threads;     /* threads that load; 0: as many as the process may use */
     /* Folder, this user's own and made where absent, that keeps packed weights for faster starts; NULL: none. */
     const char *pack_cache;
-    uint64_t reserved[7];
+    /* On a machine of several NUMA nodes: keep the packed weights once for each node that the process may run on, in its memory, and
+     * have contexts' threads stay on nodes and read their own. Nothing changes where there is one node. */
+    bool numa;
+    uint64_t reserved[6];
 } embellama_model_options;
 
 EMBELLAMA_API embellama_model_options embellama_model_options_default(void);
@@ -153,6 +156,7 @@ typedef struct embellama_model_info {
     uint64_t mapped_bytes; /* weights read in place from the model's file: embedding tables */
     uint64_t token_flops;  /* of a token's products with weights: two a weight */
     const char *notice;    /* what opening could not do as its options asked and did otherwise: a sentence, or NULL */
+    size_t numa_nodes;     /* that have the packed weights each; 1 unless options.numa found more */
 } embellama_model_info;
 
 EMBELLAMA_API const embellama_model_info *embellama_model_get_info(const embellama_model *model);
@@ -200,7 +204,10 @@ EMBELLAMA_API const char *embellama_token_text(const embellama_model *model, int
 typedef struct embellama_ctx_options {
     int threads;         /* 0: embellama_cpu_count() */
     size_t shard_tokens; /* tokens a thread takes through the layers at a time, whole texts, in bulk; 0: automatic */
-    uint64_t reserved[7];
+    /* Each thread stays on a processor of its own, the calling thread for the length of a call. For machines that run nothing else:
+     * beside other programs it costs speed. */
+    bool pin;
+    uint64_t reserved[6];
 } embellama_ctx_options;
 
 EMBELLAMA_API embellama_ctx_options embellama_ctx_options_default(void);

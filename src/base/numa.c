@@ -306,12 +306,11 @@ int emb_place_enter(const struct emb_place *place, const struct emb_topology *t,
     return rc;
 }
 
-bool emb_memory_near(void *start, size_t size, int node_id)
+int emb_memory_near(void *start, size_t size, int node_id)
 {
     if (node_id < 0 || node_id >= NODE_NUMBERS) {
-        errno = EINVAL;
-        return false;
+        return EINVAL;
     }
     struct node_mask mask = mask_of(node_id);
-    return syscall(SYS_mbind, start, size, MPOL_PREFERRED, mask.bits, NODE_NUMBERS + 1, MPOL_MF_MOVE) == 0;
+    return syscall(SYS_mbind, start, size, MPOL_PREFERRED, mask.bits, NODE_NUMBERS + 1, MPOL_MF_MOVE) == 0 ? 0 : errno;
 }

@@ -54,8 +54,8 @@ struct emb_place emb_topology_place(const struct emb_topology *topology, int wor
  * node. Errors: E_UNSUPPORTED when the system refused either; the other is done all the same. */
 int emb_place_enter(const struct emb_place *place, const struct emb_topology *topology, embellama_error *error);
 
-/* Asks that the pages of size bytes at start (both multiples of a page) be on the node of that number, those in use by this process
- * alone moved there; elsewhere once that is full. False where the system refused, with errno set. */
-bool emb_memory_near(void *start, size_t size, int node_id);
+/* Asks that the pages of size bytes from start, which begins one, be on the node of that number, or elsewhere once that is full; those
+ * that are there already and only this process uses are moved. Returns 0, or the errno with which the system refused. */
+int emb_memory_near(void *start, size_t size, int node_id);
 
 #endif

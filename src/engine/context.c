@@ -2,12 +2,14 @@
  *
  * In bulk each member of the team takes shards, runs of whole texts of some hundred tokens, through all layers by itself: no
  * barrier, activations in its own cache. When there is too little of that to go round, the whole team works on one shard
- * together. Which way it goes never changes a bit of any vector (model/forward.h). */
+ * together: where there are several NUMA nodes (crew.h), the team of one. Which way it goes never changes a bit of any vector
+ * (model/forward.h). */
 #include <string.h>
 
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "engine/crew.h"
 #include "engine/handle.h"
 #include "model/forward.h"
 #include "model/pooling.h"
@@ -24,11 +26,19 @@ struct shard {
 
 /* One team member's own. */
 struct worker {
+    const struct emb_model *model; /* with the weights of its node */
     struct emb_scratch scratch;
     struct emb_profile profile;
     struct emb_tokens tokens; /* of the text at hand */
     int32_t *ids;             /* of all the texts it tokenised in this call */
     size_t n_ids, ids_capacity;
+};
+
+/* A node's team working together. */
+struct group {
+    const struct emb_model *model;
+    struct emb_scratch scratch;
+    struct emb_profile profile;
 };
 
 /* Where a tokenised text's ids lie: in a worker's list, which may still move while it grows. */
@@ -39,11 +49,10 @@ struct place {
 
 struct embellama_ctx {
     const embellama_model *model;
-    struct emb_team *team;
+    struct emb_crew *crew;
     int threads;
-    struct worker *workers;
-    struct emb_scratch together; /* for shards the whole team works on */
-    struct emb_profile together_profile;
+    struct worker *workers;     /* [threads] */
+    struct group *groups;       /* [nodes of the crew]; NULL with one thread */
     embellama_profile *profile; /* the caller's, or NULL */
     size_t shard_tokens;
     size_t shard_capacity; /* tokens any shard may have */
@@ -69,29 +78,65 @@ embellama_embed_options embellama_embed_options_default(void)
     return (embellama_embed_options){.p = 2};
 }
 
+/* The threads: on the nodes that the model has weights on; else, to be pinned, on those there are. */
+static int new_crew(embellama_ctx *ctx, bool pin, embellama_error *error)
+{
+    struct emb_topology own = {0};
+    const struct emb_topology *topology = &ctx->model->replicas.topology;
+    int rc = EMBELLAMA_OK;
+    if (pin && topology->count == 0) {
+        rc = emb_topology_read(&own, NULL, error);
+        topology = &own;
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_crew_new(&ctx->crew, ctx->threads, topology, pin, error);
+    }
+    emb_topology_deinit(&own);
+    return rc;
+}
+
+static const struct emb_model *model_on(const embellama_model *model, int node)
+{
+    return model->replicas.models ? &model->replicas.models[node] : &model->loaded;
+}
+
+static int new_workers(embellama_ctx *ctx, embellama_error *error)
+{
+    int rc = EMBELLAMA_OK, nodes = emb_crew_nodes(ctx->crew);
+    ctx->workers = emb_calloc((size_t)ctx->threads, sizeof *ctx->workers);
+    ctx->groups = ctx->threads > 1 ? emb_calloc((size_t)nodes, sizeof *ctx->groups) : NULL;
+    if (!ctx->workers || (ctx->threads > 1 && !ctx->groups)) {
+        return emb_fail_nomem(error);
+    }
+    for (int i = 0; rc == EMBELLAMA_OK && i < ctx->threads; i++) {
+        struct worker *w = &ctx->workers[i];
+        w->model = model_on(ctx->model, emb_crew_node_of(ctx->crew, i));
+        rc = emb_scratch_init(&w->scratch, w->model, ctx->shard_capacity, 1, error);
+    }
+    for (int k = 0; rc == EMBELLAMA_OK && ctx->groups && k < nodes; k++) {
+        struct group *g = &ctx->groups[k];
+        g->model = model_on(ctx->model, k);
+        rc = emb_scratch_init(&g->scratch, g->model, ctx->shard_capacity, emb_team_size(emb_crew_team(ctx->crew, k)),
+                              error);
+    }
+    return rc;
+}
+
 int embellama_ctx_new(embellama_ctx **out, const embellama_model *model, const embellama_ctx_options *options,
                       embellama_error *error)
 {
-    int threads = options && options->threads > 0 ? options->threads : emb_cpu_count();
     embellama_ctx *ctx = emb_calloc(1, sizeof *ctx);
     if (!ctx) {
         return emb_fail_nomem(error);
     }
     ctx->model = model;
-    ctx->threads = threads;
+    ctx->threads = options && options->threads > 0 ? options->threads : emb_cpu_count();
     size_t context = model->loaded.spec.positions, asked = options ? options->shard_tokens : 0;
     ctx->shard_tokens = asked == 0 ? SHARD_TOKENS : asked < SHARD_TOKENS_MAX ? asked : SHARD_TOKENS_MAX;
     ctx->shard_capacity = context > ctx->shard_tokens ? context : ctx->shard_tokens;
-    int rc = emb_team_new(&ctx->team, threads, error);
+    int rc = new_crew(ctx, options && options->pin, error);
     if (rc == EMBELLAMA_OK) {
-        ctx->workers = emb_calloc((size_t)threads, sizeof *ctx->workers);
-        rc = ctx->workers ? EMBELLAMA_OK : emb_fail_nomem(error);
-    }
-    for (int i = 0; rc == EMBELLAMA_OK && i < threads; i++) {
-        rc = emb_scratch_init(&ctx->workers[i].scratch, &model->loaded, ctx->shard_capacity, 1, error);
-    }
-    if (rc == EMBELLAMA_OK && threads > 1) {
-        rc = emb_scratch_init(&ctx->together, &model->loaded, ctx->shard_capacity, threads, error);
+        rc = new_workers(ctx, error);
     }
     if (rc != EMBELLAMA_OK) {
         embellama_ctx_free(ctx);
@@ -106,14 +151,17 @@ void embellama_ctx_free(embellama_ctx *ctx)
     if (!ctx) {
         return;
     }
-    emb_team_free(ctx->team);
+    for (int k = 0; ctx->groups && k < emb_crew_nodes(ctx->crew); k++) {
+        emb_scratch_deinit(&ctx->groups[k].scratch);
+    }
+    emb_crew_free(ctx->crew);
     for (int i = 0; ctx->workers && i < ctx->threads; i++) {
         emb_scratch_deinit(&ctx->workers[i].scratch);
         emb_tokens_deinit(&ctx->workers[i].tokens);
         emb_free(ctx->workers[i].ids);
     }
-    emb_scratch_deinit(&ctx->together);
     emb_free(ctx->workers);
+    emb_free(ctx->groups);
     emb_free(ctx->places);
     emb_free(ctx->inputs);
     emb_free(ctx->index);
@@ -131,7 +179,9 @@ void embellama_ctx_profile(embellama_ctx *ctx, embellama_profile *profile)
     for (int i = 0; i < ctx->threads; i++) {
         ctx->workers[i].scratch.profile = profile ? &ctx->workers[i].profile : NULL;
     }
-    ctx->together.profile = profile ? &ctx->together_profile : NULL;
+    for (int k = 0; ctx->groups && k < emb_crew_nodes(ctx->crew); k++) {
+        ctx->groups[k].scratch.profile = profile ? &ctx->groups[k].profile : NULL;
+    }
 }
 
 static void move_profile(embellama_profile *to, struct emb_profile *from, int threads)
@@ -151,7 +201,9 @@ static void collect_profile(embellama_ctx *ctx)
     for (int i = 0; i < ctx->threads; i++) {
         move_profile(ctx->profile, &ctx->workers[i].profile, 1);
     }
-    move_profile(ctx->profile, &ctx->together_profile, ctx->threads);
+    for (int k = 0; ctx->groups && k < emb_crew_nodes(ctx->crew); k++) {
+        move_profile(ctx->profile, &ctx->groups[k].profile, emb_team_size(emb_crew_team(ctx->crew, k)));
+    }
 }
 
 /* ---- Options ---- */
@@ -253,6 +305,14 @@ static bool worth_sharding(const embellama_ctx *ctx, size_t total)
            (largest <= share + share / 4 || ctx->n_shards >= 4 * threads);
 }
 
+/* Tokens of a shard for a whole team: all there is room for, but so that each node has one. */
+static size_t group_target(const embellama_ctx *ctx, size_t total)
+{
+    size_t nodes = (size_t)emb_crew_nodes(ctx->crew), share = (total + nodes - 1) / nodes;
+    share = share < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : share;
+    return nodes == 1 || share > ctx->shard_capacity ? ctx->shard_capacity : share;
+}
+
 /* ---- Running ---- */
 
 static void finish_row(const struct call *call, const float *full, float *out)
@@ -280,12 +340,12 @@ static void finish_input(const struct call *call, size_t i, const float *states,
     }
 }
 
-static void run_shard(const struct call *call, const struct shard *shard, struct emb_scratch *scratch,
-                      struct emb_team *team)
+static void run_shard(const struct call *call, const struct shard *shard, const struct emb_model *model,
+                      struct emb_scratch *scratch, struct emb_team *team)
 {
     const embellama_ctx *ctx = call->ctx;
     size_t row = 0, hidden = ctx->model->info.dim;
-    emb_forward(&ctx->model->loaded, scratch, team, ctx->inputs + shard->begin, shard->end - shard->begin);
+    emb_forward(model, scratch, team, ctx->inputs + shard->begin, shard->end - shard->begin);
     for (size_t k = shard->begin; k < shard->end; k++) {
         finish_input(call, ctx->index[k], scratch->x + row * hidden, ctx->inputs[k].count, scratch->rows);
         row += ctx->inputs[k].count;
@@ -296,7 +356,15 @@ static void run_shard(const struct call *call, const struct shard *shard, struct
 static void shard_item(void *arg, size_t item, int member)
 {
     const struct call *call = arg;
-    run_shard(call, &call->ctx->shards[item], &call->ctx->workers[member].scratch, NULL);
+    struct worker *w = &call->ctx->workers[member];
+    run_shard(call, &call->ctx->shards[item], w->model, &w->scratch, NULL);
+}
+
+static void group_item(void *arg, size_t item, int node)
+{
+    const struct call *call = arg;
+    struct group *g = &call->ctx->groups[node];
+    run_shard(call, &call->ctx->shards[item], g->model, &g->scratch, emb_crew_team(call->ctx->crew, node));
 }
 
 /* Runs ctx->inputs. */
@@ -311,12 +379,10 @@ static void run(struct call *call)
     target = target < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : target;
     plan_shards(ctx, target < ctx->shard_tokens ? target : ctx->shard_tokens);
     if (threads == 1 || worth_sharding(ctx, total)) {
-        emb_team_run(ctx->team, shard_item, call, ctx->n_shards);
+        emb_crew_run(ctx->crew, shard_item, call, ctx->n_shards);
     } else {
-        plan_shards(ctx, ctx->shard_capacity);
-        for (size_t i = 0; i < ctx->n_shards; i++) {
-            run_shard(call, &ctx->shards[i], &ctx->together, ctx->team);
-        }
+        plan_shards(ctx, group_target(ctx, total));
+        emb_crew_lead(ctx->crew, group_item, call, ctx->n_shards);
     }
     collect_profile(ctx);
 }
@@ -427,7 +493,9 @@ int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t 
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
+    struct emb_crew_guest guest = emb_crew_join(ctx->crew);
     run(&call);
+    emb_crew_part(&guest);
     size_t failed = first_failure(&call);
     return report(&call, failed < n ? inputs[failed].count : 0, error);
 }
@@ -511,7 +579,8 @@ int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, c
         return rc;
     }
     struct tokenizing t = {&call, texts};
-    emb_team_run(ctx->team, tokenize_item, &t, n);
+    struct emb_crew_guest guest = emb_crew_join(ctx->crew);
+    emb_crew_run(ctx->crew, tokenize_item, &t, n);
     even_room(ctx);
     for (size_t i = 0; i < n; i++) {
         const struct place *place = &ctx->places[i];
@@ -522,5 +591,6 @@ int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, c
     }
     keep_valid(&call);
     run(&call);
+    emb_crew_part(&guest);
     return report_text(&call, texts, error);
 }

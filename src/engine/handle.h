@@ -2,10 +2,12 @@
 #ifndef EMB_HANDLE_H
 #define EMB_HANDLE_H
 
+#include "engine/replica.h"
 #include "model/load.h"
 
 struct embellama_model {
     struct emb_model loaded;
+    struct emb_replicas replicas;
     char *file_types;
     embellama_model_info info;
 };

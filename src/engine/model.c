@@ -94,6 +94,7 @@ static int describe(embellama_model *model, embellama_error *error)
         .mapped_bytes = m->weights.mapped_size,
         .token_flops = count_token_flops(&m->weights, &m->spec),
         .notice = m->notice[0] ? m->notice : NULL,
+        .numa_nodes = model->replicas.models ? (size_t)model->replicas.topology.count : 1,
     };
     return EMBELLAMA_OK;
 }
@@ -110,6 +111,9 @@ int embellama_model_open(embellama_model **out, const char *path, const embellam
         return emb_fail_nomem(error);
     }
     int rc = emb_model_load(&model->loaded, path, options ? options : &defaults, error);
+    if (rc == EMBELLAMA_OK && options && options->numa) {
+        rc = emb_replicas_new(&model->replicas, &model->loaded, error);
+    }
     if (rc == EMBELLAMA_OK) {
         rc = describe(model, error);
     }
@@ -124,6 +128,7 @@ int embellama_model_open(embellama_model **out, const char *path, const embellam
 void embellama_model_close(embellama_model *model)
 {
     if (model) {
+        emb_replicas_deinit(&model->replicas);
         emb_model_unload(&model->loaded);
         emb_free(model->file_types);
         emb_free(model);

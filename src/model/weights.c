@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/memfd.h"
+#include "base/numa.h"
 #include "base/status.h"
 #include "model/pack.h"
 
@@ -124,6 +125,7 @@ static int map_block(struct emb_weights *w, int fd, embellama_error *error)
     int rc = emb_fd_map(&w->block, fd, (size_t)st.st_size, error);
     if (rc == EMBELLAMA_OK) {
         w->block_size = (size_t)st.st_size;
+        w->mapped = true;
     }
     return rc;
 }
@@ -193,9 +195,57 @@ int emb_weights_attach(struct emb_weights *w, struct emb_spec *spec, int fd, str
     return EMBELLAMA_OK;
 }
 
+/* ---- Copying ---- */
+
+static int copy_block(struct emb_weights *copy, const struct emb_weights *w, const struct emb_plan *plan,
+                      size_t columns, int node_id, int *refused, embellama_error *error)
+{
+    if (plan->size != w->block_size) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT, "packed weights of %zu bytes where such a model has %zu",
+                        w->block_size, plan->size);
+    }
+    copy->block = emb_alloc_aligned(HUGE_PAGE, w->block_size);
+    copy->tables = w->tables ? emb_calloc(EMB_PLAN_TABLES, sizeof *copy->tables) : NULL;
+    if (!copy->block || (w->tables && !copy->tables)) {
+        return emb_fail_nomem(error);
+    }
+    copy->block_size = w->block_size;
+    madvise(copy->block, w->block_size, MADV_HUGEPAGE);
+    *refused = emb_memory_near(copy->block, w->block_size, node_id); /* before the pages exist */
+    memcpy(copy->block, w->block, w->block_size);
+    emb_plan_bind(plan, copy->block);
+    if (copy->tables) {
+        attach_tables(copy, plan, columns);
+    }
+    return EMBELLAMA_OK;
+}
+
+int emb_weights_copy(struct emb_weights *copy, const struct emb_weights *w, const struct emb_spec *spec,
+                     const struct emb_source *source, const struct emb_gemm *gemm, int node_id, int *refused,
+                     embellama_error *error)
+{
+    struct emb_plan plan = {0};
+    int rc = alloc_layers(copy, spec, error);
+    if (rc == EMBELLAMA_OK) {
+        copy->word = w->word;
+        copy->position = w->position;
+        copy->type = w->type;
+        copy->hash = w->hash;
+        rc = emb_plan_tensors(&plan, copy, spec, source, gemm, w->tables != NULL, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = copy_block(copy, w, &plan, spec->hidden, node_id, refused, error);
+    }
+    emb_plan_deinit(&plan);
+    if (rc != EMBELLAMA_OK) {
+        emb_weights_free(copy);
+    }
+    return rc;
+}
+
 void emb_weights_free(struct emb_weights *w)
 {
-    if (w->tables && w->block) {
+    if (w->mapped) {
         munmap(w->block, w->block_size);
     } else {
         emb_free(w->block);

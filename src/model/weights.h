@@ -37,7 +37,8 @@ struct emb_weights {
     uint8_t *block; /* packed matrices and f32 vectors */
     size_t block_size;
     uint64_t mapped_size;      /* bytes of the embedding tables that are read in the source's mapping */
-    struct emb_tensor *tables; /* of a mapped block: word, position, type; else NULL */
+    bool mapped;               /* the block is the mapping of a file */
+    struct emb_tensor *tables; /* word, position, type where the block has them; else NULL */
     struct emb_hash hash;      /* of a mapped block's model (pack.h) */
 };
 
@@ -64,6 +65,12 @@ int emb_weights_pack(int fd, struct emb_hash *hash, const struct emb_spec *spec,
  * E_UNSUPPORTED (packed for another tier or precision, or by other kernels), E_IO, E_NOMEM. */
 int emb_weights_attach(struct emb_weights *weights, struct emb_spec *spec, int fd, struct emb_form *form,
                        embellama_error *error);
+
+/* Weights whose block is a copy in memory of this process, on the NUMA node of that number where the system lets it; *refused is 0, or
+ * the errno with which it did not. source is what they were loaded of; tables outside the block are shared. Errors: E_NOMEM. */
+int emb_weights_copy(struct emb_weights *copy, const struct emb_weights *weights, const struct emb_spec *spec,
+                     const struct emb_source *source, const struct emb_gemm *gemm, int node_id, int *refused,
+                     embellama_error *error);
 
 void emb_weights_free(struct emb_weights *weights);
 

@@ -2,6 +2,7 @@
  * to nodes as suits each test. */
 #include "base/numa.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -357,9 +358,9 @@ static void test_memory(void **state)
     assert_true(block != MAP_FAILED);
     memset(block, 7, size);
     emb_memory_near(block, size, 0);
-    assert_false(emb_memory_near(block, size, EMB_NODE_UNKNOWN));
-    assert_false(emb_memory_near(block, size, 1 << 20));
-    assert_false(emb_memory_near(block, size, 1023)); /* no such node */
+    assert_int_equal(emb_memory_near(block, size, EMB_NODE_UNKNOWN), EINVAL);
+    assert_int_equal(emb_memory_near(block, size, 1 << 20), EINVAL);
+    assert_int_not_equal(emb_memory_near(block, size, 1023), 0); /* no such node */
     for (size_t i = 0; i < size; i++) {
         assert_int_equal(block[i], 7);
     }
