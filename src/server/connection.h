@@ -8,6 +8,7 @@
 #include "server/exchange.h"
 #include "server/http1.h"
 #include "server/listen.h"
+#include "server/request_id.h"
 
 #define EMB_LISTENERS 8
 #define EMB_READ_BYTES 65536
@@ -36,6 +37,7 @@ struct emb_front {
     uint64_t stop_at; /* uv_now */
     void (*stopped)(void *arg);
     void *stopped_arg;
+    struct emb_random_pool random;
     time_t date_of; /* second that date is for */
     char date[32];
     char read_buffer[EMB_READ_BYTES]; /* filled and used up within one read callback */
@@ -46,7 +48,8 @@ struct emb_exchange {
     struct emb_exchange *next; /* the connection's next request */
     struct emb_front *front;
     struct emb_http1_request *request; /* NULL where a connection was refused before one came */
-    char id[37];
+    char id[EMB_REQUEST_ID_MAX + 1];
+    const char *traceparent; /* in request's head, or NULL */
     char *segment;
     struct emb_exchange_notes notes;
     void (*gone)(void *arg);

@@ -14,19 +14,9 @@
 #include "server/router.h"
 
 #define EXTRA_MAX 8192
-#define HEAD_MAX (EXTRA_MAX + 1024)
+#define HEAD_MAX (EXTRA_MAX + 4096)
 
 /* ---- Life ---- */
-
-static void make_id(char id[37])
-{
-    unsigned char b[16] = {0};
-    uv_random(NULL, NULL, b, sizeof b, 0, NULL);
-    b[6] = (unsigned char)((b[6] & 0x0F) | 0x40);
-    b[8] = (unsigned char)((b[8] & 0x3F) | 0x80);
-    snprintf(id, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
 
 void emb_exchange_account(struct emb_exchange *x)
 {
@@ -34,6 +24,14 @@ void emb_exchange_account(struct emb_exchange *x)
         sizeof *x + emb_http1_request_held(x->request) + x->extra.capacity + x->head.capacity + x->body.capacity;
     x->front->held = x->front->held - x->held + held;
     x->held = held;
+}
+
+static void read_trace(struct emb_exchange *x)
+{
+    bool parsed = x->request && x->request->parsed;
+    emb_request_id_make(x->id, &x->front->random, parsed ? emb_http1_header(x->request, "x-request-id") : NULL);
+    const char *trace = parsed ? emb_http1_header(x->request, "traceparent") : NULL;
+    x->traceparent = trace && emb_traceparent_valid(trace) ? trace : NULL;
 }
 
 struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_request *request)
@@ -48,7 +46,7 @@ struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_re
     x->request = request;
     x->started = uv_hrtime();
     memcpy(x->peer, conn->peer, sizeof x->peer);
-    make_id(x->id);
+    read_trace(x);
     emb_buf_init(&x->extra, EXTRA_MAX);
     emb_buf_init(&x->head, HEAD_MAX);
     if (conn->last) {
@@ -109,6 +107,11 @@ const char *emb_exchange_path(const struct emb_exchange *x)
 const char *emb_exchange_request_id(const struct emb_exchange *x)
 {
     return x->id;
+}
+
+const char *emb_exchange_traceparent(const struct emb_exchange *x)
+{
+    return x->traceparent;
 }
 
 const char *emb_exchange_segment(const struct emb_exchange *x)

@@ -14,7 +14,10 @@ struct emb_exchange;
 
 const char *emb_exchange_method(const struct emb_exchange *x);
 const char *emb_exchange_path(const struct emb_exchange *x);       /* without the query, not decoded */
-const char *emb_exchange_request_id(const struct emb_exchange *x); /* UUID v4, also sent as x-request-id */
+const char *emb_exchange_request_id(const struct emb_exchange *x); /* sane; sent as x-request-id */
+
+/* The request's W3C trace context if it is valid, else NULL. Its trace id are the 32 characters from the fourth. */
+const char *emb_exchange_traceparent(const struct emb_exchange *x);
 
 /* Decoded value of the route's "{name}" segment, or NULL. */
 const char *emb_exchange_segment(const struct emb_exchange *x);

@@ -1,7 +1,6 @@
 /* Replies: their head, the error envelope, and bodies that are made piece by piece. When bytes go out is connection.c's. */
 #include "server/exchange.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +12,8 @@
 
 #define ERROR_BODY_MAX 16384
 #define PIECE_MAX (4 * EMB_PIECE_BYTES)
+#define EXTRA_ROOM 256 /* memory that a handler's first header line gets, for those that follow */
+#define HEAD_ROOM 640  /* more than the head takes without these lines */
 
 void emb_exchange_add_header(struct emb_exchange *x, const char *name, const char *value)
 {
@@ -21,7 +22,16 @@ void emb_exchange_add_header(struct emb_exchange *x, const char *name, const cha
             return;
         }
     }
-    emb_buf_printf(&x->extra, "%s: %s\r\n", name, value);
+    size_t name_size = strlen(name), value_size = strlen(value);
+    size_t room = name_size + value_size + 4;
+    char *line = emb_buf_reserve(&x->extra, x->extra.size == 0 && room < EXTRA_ROOM ? EXTRA_ROOM : room);
+    if (line) {
+        memcpy(line, name, name_size);
+        memcpy(line + name_size, ": ", 2);
+        memcpy(line + name_size + 2, value, value_size);
+        memcpy(line + room - 2, "\r\n", 2);
+        emb_buf_commit(&x->extra, room);
+    }
 }
 
 static const char *reason(int status)
@@ -33,6 +43,7 @@ static const char *reason(int status)
         {200, "OK"},
         {202, "Accepted"},
         {204, "No Content"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -251,35 +262,64 @@ static const char *date_now(struct emb_front *front)
     return front->date;
 }
 
+static char *put(char *at, const char *text)
+{
+    size_t size = strlen(text);
+    memcpy(at, text, size);
+    return at + size;
+}
+
+static char *put_number(char *at, uint64_t n)
+{
+    char digits[20];
+    int i = sizeof digits;
+    do {
+        digits[--i] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    memcpy(at, digits + i, sizeof digits - (size_t)i);
+    return at + sizeof digits - (size_t)i;
+}
+
 /* The line that tells where the body ends; none where the end of the connection does. */
-static void write_length(struct emb_exchange *x, struct emb_buf *out)
+static char *put_length(char *at, const struct emb_exchange *x)
 {
     if (x->chunked) {
-        emb_buf_puts(out, "transfer-encoding: chunked\r\n");
-    } else if (x->status != 204 && !emb_exchange_close_delimited(x)) {
-        emb_buf_printf(out, "content-length: %" PRIu64 "\r\n", x->length);
+        return put(at, "transfer-encoding: chunked\r\n");
     }
+    if (x->status == 204 || emb_exchange_close_delimited(x)) {
+        return at;
+    }
+    return put(put_number(put(at, "content-length: "), x->length), "\r\n");
+}
+
+static char *put_head(char *at, const struct emb_exchange *x, bool close)
+{
+    at = put(put_number(put(at, "HTTP/1.1 "), (uint64_t)x->status), " ");
+    at = put(put(at, reason(x->status)), "\r\ndate: ");
+    at = put(put(at, date_now(x->front)), "\r\nx-request-id: ");
+    at = put_length(put(put(at, x->id), "\r\n"), x);
+    if (close) {
+        at = put(at, "connection: close\r\n");
+    } else {
+        at = put(at, "connection: keep-alive\r\nkeep-alive: timeout=");
+        at = put(put_number(at, emb_front_announced_idle(x->front)), "\r\n");
+    }
+    if (x->extra.size > 0) {
+        memcpy(at, x->extra.data, x->extra.size);
+        at += x->extra.size;
+    }
+    return put(at, "\r\n");
 }
 
 size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head)
 {
-    struct emb_buf *out = &x->head;
     x->chunked = x->length == EMB_LENGTH_UNKNOWN && !emb_exchange_close_delimited(x);
-    emb_buf_printf(out, "HTTP/1.1 %d %s\r\ndate: %s\r\nx-request-id: %s\r\n", x->status, reason(x->status),
-                   date_now(x->front), x->id);
-    write_length(x, out);
-    if (close) {
-        emb_buf_puts(out, "connection: close\r\n");
-    } else {
-        emb_buf_printf(out, "connection: keep-alive\r\nkeep-alive: timeout=%u\r\n", emb_front_announced_idle(x->front));
-    }
-    if (x->extra.size > 0) {
-        emb_buf_append(out, x->extra.data, x->extra.size);
-    }
-    emb_buf_puts(out, "\r\n");
-    if (!out->failed && !x->extra.failed && !x->body.failed) {
-        *head = out->data;
-        return out->size;
+    char *out = x->extra.failed || x->body.failed ? NULL : emb_buf_reserve(&x->head, HEAD_ROOM + x->extra.size);
+    if (out) {
+        emb_buf_commit(&x->head, (size_t)(put_head(out, x, close) - out));
+        *head = x->head.data;
+        return x->head.size;
     }
     emb_buf_deinit(&x->body);
     x->chunked = false;

@@ -16,7 +16,7 @@
 
 #define HOLD_MAX 64
 
-atomic_int fixture_held, fixture_gone, fixture_big;
+atomic_int fixture_held, fixture_gone, fixture_big, fixture_pieces, fixture_over;
 static struct emb_exchange *held[HOLD_MAX];
 static int held_count;
 
@@ -109,6 +109,61 @@ static void release_all(struct emb_server *server, struct emb_exchange *x)
     reply_text(x, text, (size_t)size);
 }
 
+static void show_trace(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    const char *trace = emb_exchange_traceparent(x);
+    reply_text(x, trace ? trace : "none", trace ? strlen(trace) : 4);
+}
+
+/* ---- Streams ---- */
+
+struct stream {
+    size_t given, total;
+    bool fails;
+};
+
+char fixture_byte(size_t at)
+{
+    return (char)('a' + at % 26 + (at >> 20) % 2);
+}
+
+static enum emb_piece next_piece(void *arg, struct emb_buf *out)
+{
+    struct stream *s = arg;
+    atomic_fetch_add(&fixture_pieces, 1);
+    check(out->size == 0, "a piece is asked for on top of another");
+    while (s->given < s->total && out->size < EMB_PIECE_BYTES) {
+        char c = fixture_byte(s->given++);
+        emb_buf_append(out, &c, 1);
+    }
+    return s->given < s->total ? EMB_PIECE_MORE : s->fails ? EMB_PIECE_FAILED : EMB_PIECE_LAST;
+}
+
+static void stream_over(void *arg)
+{
+    free(arg);
+    atomic_fetch_add(&fixture_over, 1);
+}
+
+static void stream(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    const char *kind = emb_exchange_segment(x);
+    struct stream *s = calloc(1, sizeof *s);
+    check(s != NULL, "no memory");
+    bool small = strcmp(kind, "small") == 0 || strcmp(kind, "fail-first") == 0;
+    s->total = small ? SMALL_BYTES : strcmp(kind, "empty") == 0 ? 0 : BIG_BYTES;
+    s->total = strcmp(kind, "endless") == 0 ? SIZE_MAX : s->total;
+    s->fails = strncmp(kind, "fail", 4) == 0;
+    uint64_t length = strcmp(kind, "known") == 0  ? BIG_BYTES
+                      : strcmp(kind, "less") == 0 ? BIG_BYTES + 1
+                      : strcmp(kind, "more") == 0 ? BIG_BYTES - 1
+                                                  : EMB_LENGTH_UNKNOWN;
+    emb_exchange_stream(x, 200, "text/plain", length,
+                        &(struct emb_exchange_source){.next = next_piece, .over = stream_over, .arg = s});
+}
+
 static const struct emb_route routes[] = {
     {"GET", "/", echo},
     {"POST", "/", echo},
@@ -118,6 +173,8 @@ static const struct emb_route routes[] = {
     {"POST", "/hold", hold},
     {"GET", "/keep", keep},
     {"POST", "/release", release_all},
+    {"GET", "/trace", show_trace},
+    {"GET", "/stream/{kind}", stream},
     {NULL, NULL, NULL},
 };
 
@@ -154,6 +211,8 @@ void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
     atomic_store(&fixture_held, 0);
     atomic_store(&fixture_gone, 0);
     atomic_store(&fixture_big, 0);
+    atomic_store(&fixture_pieces, 0);
+    atomic_store(&fixture_over, 0);
     atomic_store(&f->give_up, false);
     check(uv_loop_init(&f->loop) == 0, "no loop");
     check(uv_async_init(&f->loop, &f->stop, on_stop) == 0, "no async");
@@ -268,6 +327,17 @@ bool wait_for(atomic_int *counter, int value)
 {
     for (int i = 0; i < 4000; i++) {
         if (atomic_load(counter) == value) {
+            return true;
+        }
+        usleep(5000);
+    }
+    return false;
+}
+
+bool wait_for_least(atomic_int *counter, int value)
+{
+    for (int i = 0; i < 4000; i++) {
+        if (atomic_load(counter) >= value) {
             return true;
         }
         usleep(5000);

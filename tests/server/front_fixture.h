@@ -10,8 +10,11 @@
 #include "server/listen.h"
 
 /* Routes: "/" (GET, POST: echoes the body), "/models/{id}" (GET: the id), "/big" (GET: BIG_BYTES), "/hold" (GET, POST: waits for a
- * release; on_gone counts), "/keep" (GET: the same without on_gone), "/release" (POST: answers all that are held, newest first). */
+ * release; on_gone counts), "/keep" (GET: the same without on_gone), "/release" (POST: answers all that are held, newest first),
+ * "/trace" (GET: the request's trace context), "/stream/{kind}" (GET: BIG_BYTES of fixture_byte in pieces; kinds: known, unknown,
+ * small, empty, fail-first, fail-later, less, more, endless). */
 #define BIG_BYTES (8u << 20)
+#define SMALL_BYTES 1000u
 
 struct fixture {
     uv_thread_t thread;
@@ -22,9 +25,13 @@ struct fixture {
     atomic_bool stopped, give_up;
 };
 
-extern atomic_int fixture_held; /* exchanges waiting in "/hold" and "/keep" */
-extern atomic_int fixture_gone; /* on_gone calls so far */
-extern atomic_int fixture_big;  /* calls of "/big" so far */
+extern atomic_int fixture_held;                 /* exchanges waiting in "/hold" and "/keep" */
+extern atomic_int fixture_gone;                 /* on_gone calls so far */
+extern atomic_int fixture_big;                  /* calls of "/big" so far */
+extern atomic_int fixture_pieces, fixture_over; /* calls of the sources of "/stream" so far */
+
+/* The byte at a place of a streamed body. */
+char fixture_byte(size_t at);
 
 void fixture_start(struct fixture *f, const struct emb_front_limits *limits);
 
@@ -58,5 +65,6 @@ bool client_ended(int fd);
 
 /* Waits up to 20 s for counter to reach value. */
 bool wait_for(atomic_int *counter, int value);
+bool wait_for_least(atomic_int *counter, int value);
 
 #endif

@@ -157,6 +157,32 @@ static void test_headers(void **state)
     close(fd);
 }
 
+/* A client's id is kept where it is sane, on refusals too; a trace context reaches the handler. */
+static void test_ids(void **state)
+{
+    (void)state;
+    int fd = client_open(&fixture);
+    client_puts(fd,
+                GET "X-Request-Id: my-id.1\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a\r\nx-request-id: again\r\n\r\n" GET
+                    "X-Request-Id: <script>\r\n\r\n");
+    struct reply r = client_reply(fd, false);
+    assert_string_equal(reply_header(&r, "x-request-id"), "my-id.1");
+    reply_free(&r);
+    r = client_reply(fd, false);
+    assert_string_equal(reply_header(&r, "x-request-id"), "again");
+    assert_non_null(strstr(r.body, "\"request_id\":\"again\"}"));
+    reply_free(&r);
+    r = client_reply(fd, false);
+    assert_true(is_uuid4(reply_header(&r, "x-request-id")));
+    reply_free(&r);
+    client_puts(fd, "GET /trace HTTP/1.1\r\nHost: a\r\n"
+                    "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
+                    "GET /trace HTTP/1.1\r\nHost: a\r\nTraceparent: 00-0-0-01\r\n\r\n");
+    expect_reply(fd, 200, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    expect_reply(fd, 200, "none");
+    close(fd);
+}
+
 static void expect_route(const char *line, int status, const char *allow)
 {
     char text[256];
@@ -623,13 +649,28 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(test_cases),        TEST(test_byte_by_byte),        TEST(test_headers),
-        TEST(test_routes),       TEST(test_pipelined_order),     TEST(test_pipeline_depth),
-        TEST(test_continue),     TEST(test_too_large),           TEST(test_large_body),
-        TEST(test_gone),         TEST(test_half_closed_is_gone), TEST(test_half_closed),
-        TEST(test_slow_senders), TEST(test_slow_reader),         TEST(test_connection_limit),
-        TEST(test_linger),       TEST(test_held_limit),          TEST(test_no_memory),
-        TEST(test_stop),         TEST(test_stop_with_partial),   TEST(test_address_in_use),
+        TEST(test_cases),
+        TEST(test_byte_by_byte),
+        TEST(test_headers),
+        TEST(test_ids),
+        TEST(test_routes),
+        TEST(test_pipelined_order),
+        TEST(test_pipeline_depth),
+        TEST(test_continue),
+        TEST(test_too_large),
+        TEST(test_large_body),
+        TEST(test_gone),
+        TEST(test_half_closed_is_gone),
+        TEST(test_half_closed),
+        TEST(test_slow_senders),
+        TEST(test_slow_reader),
+        TEST(test_connection_limit),
+        TEST(test_linger),
+        TEST(test_held_limit),
+        TEST(test_no_memory),
+        TEST(test_stop),
+        TEST(test_stop_with_partial),
+        TEST(test_address_in_use),
     };
     signal(SIGPIPE, SIG_IGN);
     emb_log_set_level(EMB_LOG_ERROR);

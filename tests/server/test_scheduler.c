@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "pool/threads.h"
 
 enum { DIM = 3, CONTEXT = 4096, BUDGET_OF_ONE_THREAD = 1024, BAD = 666, MOST_BATCHES = 4096 };
 
@@ -209,13 +210,13 @@ static void set_up_with(struct fixture *f, int workers, size_t queue_size, size_
     uv_timer_init(&f->loop, &f->watchdog);
     uv_timer_start(&f->watchdog, on_timeout, 20000, 0);
     struct emb_pool_engine engine = engine_of(f);
-    struct emb_scheduler_setup setup = {.engine = &engine,
-                                        .layout = {.workers = workers, .threads = 1},
-                                        .batch_tokens = batch_tokens,
-                                        .context = CONTEXT,
-                                        .queue_size = queue_size};
-    assert_int_equal(emb_scheduler_new_over(&f->scheduler, &f->loop, &setup, NULL), 0);
+    struct emb_scheduler_setup setup = {
+        .batch_tokens = batch_tokens, .context = CONTEXT, .queue_size = queue_size, .queue_tokens = SIZE_MAX};
+    struct emb_pool_layout layout = {.workers = workers, .threads = 1};
+    assert_int_equal(emb_thread_pool_new(&setup.pool, &f->loop, &engine, layout, NULL), 0);
+    assert_int_equal(emb_scheduler_new(&f->scheduler, &f->loop, &setup, NULL), 0);
     assert_int_equal(f->engine.started, workers);
+    uv_run(&f->loop, UV_RUN_ONCE);
 }
 
 static void set_up(struct fixture *f, int workers, size_t queue_size)
@@ -243,7 +244,7 @@ static void turn(struct fixture *f)
 
 static void submit(struct fixture *f, struct work *w)
 {
-    assert_true(emb_scheduler_submit(f->scheduler, &w->job));
+    assert_int_equal(emb_scheduler_submit(f->scheduler, &w->job), EMB_SUBMIT_QUEUED);
 }
 
 /* Lets the loop form batches of what was submitted, without waiting for results. */
@@ -299,7 +300,7 @@ static void test_one_job(void **state)
     check_results(w);
     assert_true(emb_scheduler_idle(f.scheduler));
     assert_true(w->job.compute_ns > 0);
-    assert_int_equal(emb_scheduler_retry_after(f.scheduler), 1);
+    assert_int_equal(emb_scheduler_retry_after_ms(f.scheduler), 1000);
     work_free(w);
     tear_down(&f);
 }
@@ -402,7 +403,7 @@ static void test_huge_job_does_not_block(void **state)
     settle(&f);
     struct work *a = work_new(&f, 1, 100, 50000), *b = work_new(&f, 2, 100, 60000);
     wait_entered(&f.engine, 1);
-    assert_false(emb_scheduler_submit(f.scheduler, &a->job));
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &a->job), EMB_SUBMIT_FULL);
     open_gate(&f.engine, -1);
     tear_down(&f);
 
@@ -459,15 +460,15 @@ static void test_queue_bound(void **state)
     submit(&f, large); /* larger than the queue, but nothing waits */
     settle(&f);
     assert_true(emb_scheduler_full(f.scheduler));
-    assert_false(emb_scheduler_submit(f.scheduler, &one->job));
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &one->job), EMB_SUBMIT_FULL);
     open_gate(&f.engine, 1);
     until_done(&f, 1);
     wait_entered(&f.engine, 2);
     assert_false(emb_scheduler_full(f.scheduler));
     submit(&f, one);
     settle(&f);
-    assert_false(emb_scheduler_submit(f.scheduler, &eleven->job));
-    assert_false(emb_scheduler_submit(f.scheduler, &ten->job));
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &eleven->job), EMB_SUBMIT_FULL);
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &ten->job), EMB_SUBMIT_FULL);
     open_gate(&f.engine, -1);
     until_done(&f, 3);
     submit(&f, ten);
@@ -619,6 +620,19 @@ static void test_random(void **state)
     tear_down(&f);
 }
 
+static int start_three(struct fixture *f, const struct emb_pool_engine *engine, embellama_error *error)
+{
+    struct emb_scheduler_setup setup = {.context = CONTEXT, .queue_size = 10, .queue_tokens = 100000};
+    int rc = emb_thread_pool_new(&setup.pool, &f->loop, engine, (struct emb_pool_layout){3, 1}, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_scheduler_new(&f->scheduler, &f->loop, &setup, error);
+        if (rc != EMBELLAMA_OK) {
+            emb_pool_free(setup.pool);
+        }
+    }
+    return rc;
+}
+
 static void test_start_that_fails(void **state)
 {
     (void)state;
@@ -627,18 +641,16 @@ static void test_start_that_fails(void **state)
     f.self = &f.engine;
     assert_int_equal(uv_loop_init(&f.loop), 0);
     struct emb_pool_engine engine = engine_of(&f);
-    struct emb_scheduler_setup setup = {
-        .engine = &engine, .layout = {.workers = 3, .threads = 1}, .context = CONTEXT, .queue_size = 10};
     embellama_error error = {0};
     f.engine.fail_start = 3;
-    assert_int_equal(emb_scheduler_new_over(&f.scheduler, &f.loop, &setup, &error), EMBELLAMA_E_NOMEM);
+    assert_int_equal(start_three(&f, &engine, &error), EMBELLAMA_E_NOMEM);
     assert_string_equal(error.message, "no worker today");
     assert_int_equal(f.engine.stopped, 2);
     f.engine = (struct engine){0};
     int rc = EMBELLAMA_E_NOMEM;
     for (long allowed = 0; rc != EMBELLAMA_OK; allowed++) {
         emb_mem_fail_after(allowed);
-        rc = emb_scheduler_new_over(&f.scheduler, &f.loop, &setup, &error);
+        rc = start_three(&f, &engine, &error);
         emb_mem_fail_after(-1);
         assert_true(rc == EMBELLAMA_OK || rc == EMBELLAMA_E_NOMEM);
         assert_true(allowed < 1000);
