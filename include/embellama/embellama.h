@@ -52,7 +52,9 @@ EMBELLAMA_API const char *embellama_version(void);
     X(E_TOO_LONG, -8, 400, "input has more tokens than the model's context")                                           \
     X(E_TOKEN_ID, -9, 400, "token id outside the vocabulary")                                                          \
     X(E_NOT_FINITE, -10, 500, "the model gave a vector that is not finite")                                            \
-    X(E_RANGE, -11, 400, "value out of range")
+    X(E_RANGE, -11, 400, "value out of range")                                                                         \
+    X(E_DEADLINE, -12, 504, "not computed before its deadline")                                                        \
+    X(E_CRASHED, -13, 500, "computing this input ended the worker")
 
 typedef enum embellama_status {
 #define EMBELLAMA_STATUS_ENUM(name, value, http, message) EMBELLAMA_##name = value,

@@ -118,7 +118,7 @@ static void answer_refusal(struct emb_exchange *x, const struct emb_scheduler *s
 {
     if (refusal->http == 503) {
         char seconds[12];
-        snprintf(seconds, sizeof seconds, "%u", emb_scheduler_retry_after(scheduler));
+        snprintf(seconds, sizeof seconds, "%u", (emb_scheduler_retry_after_ms(scheduler) + 999) / 1000);
         emb_exchange_add_header(x, "retry-after", seconds);
     }
     emb_exchange_notes(x)->error = refusal->code ? refusal->code : refusal->type;
@@ -393,7 +393,7 @@ static void start_queueing(struct request *q)
                                   .done = on_job_done,
                                   .arg = q};
         q->stage = QUEUED;
-        if (emb_scheduler_submit(emb_server_scheduler(q->server), &q->job)) {
+        if (emb_scheduler_submit(emb_server_scheduler(q->server), &q->job) == EMB_SUBMIT_QUEUED) {
             return;
         }
         emb_embed_refuse(r, 503, "server_error", NULL, "queue_full",

@@ -1,8 +1,8 @@
 /* Workers that compute: the seam between serving and the engine.
  *
- * A worker is a thread here, with an engine context of its own over the one shared model. What crosses the seam is
- * plain data that a socket could carry: token ids in, vectors and statuses out. The pool knows nothing of
- * requests, HTTP or JSON, and decides nothing about what belongs together in a batch. */
+ * What crosses it is plain data that a socket could carry: token ids in, vectors and statuses out. A pool knows nothing of
+ * requests, HTTP or JSON, and decides nothing about what belongs together in a batch. There are two kinds: threads of this
+ * process (threads.h) and processes (link.h). Everything here, events included, is on the loop's thread. */
 #ifndef EMB_POOL_H
 #define EMB_POOL_H
 
@@ -10,45 +10,62 @@
 
 struct emb_pool;
 
-/* The submitter owns the memory and leaves it alone from submission until done is called. */
+/* The submitter's, untouched by it from submission until done or lost is called, or the pool is freed. */
 struct emb_pool_batch {
     size_t inputs;
     int32_t *ids;        /* all inputs' tokens, one input after the other, special tokens included */
     uint32_t *counts;    /* [inputs] tokens of each */
-    float *vectors;      /* [inputs, dim], written by the worker; zeros for an input that failed */
-    int *statuses;       /* [inputs], written by the worker: an embellama_status each */
-    uint64_t started_ns; /* when the worker took it up (CLOCK_MONOTONIC) and how long it computed */
+    float *vectors;      /* [inputs, dim], written; zeros for an input that failed */
+    int *statuses;       /* [inputs], written: an embellama_status each */
+    uint64_t started_ns; /* written: when the worker took it up (CLOCK_MONOTONIC), and how long it computed */
     uint64_t compute_ns;
-    void (*done)(struct emb_pool_batch *batch); /* called on the worker's thread */
-    void *arg;                                  /* for done */
+    void *arg; /* the submitter's */
 };
 
-/* What a worker runs. The usual one, over an embellama_model, is emb_pool_engine; tests give their own. */
-struct emb_pool_engine {
-    const void *arg; /* handed to start */
-    size_t dim;
-    /* Called for each worker before it has a batch; *state is then handed to run and stop. */
-    int (*start)(const void *arg, int threads, void **state, embellama_error *error);
-    /* Computes one batch: every vector and every status. */
-    void (*run)(void *state, struct emb_pool_batch *batch);
-    void (*stop)(void *state);
+/* How a batch was lost, none of it computed. */
+enum emb_pool_loss {
+    EMB_POOL_UNSTARTED, /* it still waited for the worker */
+    EMB_POOL_BLAMELESS, /* being computed when the worker was ended from outside */
+    EMB_POOL_SUSPECT,   /* being computed when the worker died by itself: one of its inputs may be the reason */
 };
 
-/* How vectors are made, the same for every batch of a pool. */
-struct emb_pool_recipe {
-    const embellama_model *model;
-    embellama_pooling pooling; /* not NONE: an input has one vector */
-    embellama_normalize normalize;
-    float p;
-    size_t shard_tokens; /* as in embellama_ctx_options */
+struct emb_pool_events {
+    void *arg;
+    void (*ready)(void *arg, int worker); /* it takes batches from now on */
+    void (*done)(void *arg, struct emb_pool_batch *batch);
+    void (*lost)(void *arg, struct emb_pool_batch *batch, enum emb_pool_loss loss, const char *reason);
+    void (*gone)(void *arg, int worker); /* it takes none until it is ready; its batches were lost before */
 };
 
-/* recipe must outlive the pool. */
-struct emb_pool_engine emb_pool_engine(const struct emb_pool_recipe *recipe);
+/* Batches a worker may hold: the one it computes, and one that waits so that it need not idle in between. */
+enum { EMB_POOL_DEPTH = 2 };
 
 struct emb_pool_layout {
     int workers;
     int threads; /* of each worker */
+};
+
+struct emb_pool_worker_stats {
+    bool ready;
+    unsigned restarts;
+    uint64_t busy_ns, batches;
+    int pid;
+};
+
+/* What a kind of pool does. */
+struct emb_pool_kind {
+    void (*watch)(struct emb_pool *pool); /* pool->events were just set */
+    void (*submit)(struct emb_pool *pool, int worker, struct emb_pool_batch *batch);
+    void (*stats)(const struct emb_pool *pool, int worker, struct emb_pool_worker_stats *out);
+    void (*free)(struct emb_pool *pool);
+};
+
+/* The first member of every kind's own struct. */
+struct emb_pool {
+    const struct emb_pool_kind *kind;
+    struct emb_pool_layout layout;
+    size_t dim;
+    struct emb_pool_events events;
 };
 
 /* Shares cores out. 0 means automatic for either number: up to 8 cores make one worker, more cores make as many
@@ -56,17 +73,19 @@ struct emb_pool_layout {
  * multiply to more than cores. */
 struct emb_pool_layout emb_pool_layout(int cores, int workers, int threads);
 
-/* Batches a worker may hold: the one it computes, and one that waits so that it need not idle in between. */
-#define EMB_POOL_DEPTH 2
+/* Once, before anything is submitted. ready comes from the loop also for workers that were there already. */
+void emb_pool_watch(struct emb_pool *pool, const struct emb_pool_events *events);
 
-/* Errors: those of start, and E_NOMEM. */
-int emb_pool_new(struct emb_pool **out, const struct emb_pool_engine *engine, struct emb_pool_layout layout,
-                 embellama_error *error);
+struct emb_pool_layout emb_pool_layout_of(const struct emb_pool *pool);
+size_t emb_pool_dim(const struct emb_pool *pool);
 
-/* Computes what was submitted, calling done for it, and ends the workers. NULL is allowed. */
-void emb_pool_free(struct emb_pool *pool);
-
-/* Hands a batch to a worker, 0 <= worker < layout.workers, which must hold fewer than EMB_POOL_DEPTH. */
+/* Hands a batch to a worker that is ready and holds fewer than EMB_POOL_DEPTH. No event comes from within. */
 void emb_pool_submit(struct emb_pool *pool, int worker, struct emb_pool_batch *batch);
+
+void emb_pool_stats(const struct emb_pool *pool, int worker, struct emb_pool_worker_stats *out);
+
+/* Ends the workers. No event comes any more and no batch is touched; the loop must run once more to close its handles. NULL
+ * is allowed. */
+void emb_pool_free(struct emb_pool *pool);
 
 #endif

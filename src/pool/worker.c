@@ -1,5 +1,5 @@
-/* What a worker computes with: one engine context over the shared model. */
-#include "pool/pool.h"
+/* The usual engine: an embellama context over the shared model. */
+#include "pool/worker.h"
 
 #include <string.h>
 

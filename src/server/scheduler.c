@@ -1,9 +1,7 @@
-/* The queue and its batches. Owns the pool, the jobs' ring and the batches' memory; results come back from the
- * workers' threads over one list and one uv_async. */
+/* The queue and its batches. Owns the pool, the jobs' ring and the batches' memory. */
 #include "server/scheduler.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -26,22 +24,18 @@ struct slot {
 
 struct batch {
     struct emb_pool_batch plain;
-    struct emb_scheduler *scheduler;
     struct slot *slots;
     size_t tokens;
     int worker;
     bool busy;
-    struct batch *next; /* in the list of those computed */
 };
 
 struct emb_scheduler {
     uv_loop_t *loop;
-    uv_async_t computed; /* a worker finished a batch */
     uv_check_t gathered; /* everything that had arrived was read: time to form batches */
     uv_idle_t hurry;     /* active while new jobs wait for that, so that the loop does not sleep first */
     int handles;         /* open ones */
     struct emb_pool *pool;
-    struct emb_pool_recipe recipe;
     struct emb_pool_layout layout;
     size_t dim;
     size_t context;
@@ -56,9 +50,7 @@ struct emb_scheduler {
     size_t waiting_tokens;
     size_t running;
     double tokens_per_ns; /* of one worker, a moving average; 0 until measured */
-
-    pthread_mutex_t lock;
-    struct batch *first, *last; /* batches computed, oldest first, under lock */
+    int ready;
 };
 
 static void ring_append(struct emb_job **ring, struct emb_job *job)
@@ -89,23 +81,6 @@ static void ring_remove(struct emb_job **ring, struct emb_job *job)
 static size_t batch_count(const struct emb_scheduler *s)
 {
     return (size_t)s->layout.workers * EMB_POOL_DEPTH;
-}
-
-/* On the worker's thread. */
-static void on_batch_done(struct emb_pool_batch *plain)
-{
-    struct batch *batch = plain->arg;
-    struct emb_scheduler *s = batch->scheduler;
-    batch->next = NULL;
-    pthread_mutex_lock(&s->lock);
-    if (s->last) {
-        s->last->next = batch;
-    } else {
-        s->first = batch;
-    }
-    s->last = batch;
-    pthread_mutex_unlock(&s->lock);
-    uv_async_send(&s->computed);
 }
 
 /* Takes inputs in turn, one of each job, up to limit tokens but at least one input. */
@@ -151,7 +126,7 @@ static struct batch *free_batch(struct emb_scheduler *s)
  * the one it computes, so it is formed only when it is full: until then later arrivals may still join it. */
 static void dispatch(struct emb_scheduler *s)
 {
-    while (s->turn) {
+    while (s->turn && s->ready > 0) {
         int best = 0;
         size_t idle = 0;
         for (int w = 0; w < s->layout.workers; w++) {
@@ -208,23 +183,24 @@ static void deliver(struct emb_scheduler *s, struct batch *batch)
     batch->busy = false;
 }
 
-static struct batch *take_computed(struct emb_scheduler *s)
+static void on_hurry(uv_idle_t *handle)
 {
-    pthread_mutex_lock(&s->lock);
-    struct batch *first = s->first;
-    s->first = s->last = NULL;
-    pthread_mutex_unlock(&s->lock);
-    return first;
+    (void)handle;
 }
 
-/* The workers get their next batches before the replies of the last are written. */
-static void on_computed(uv_async_t *handle)
+/* The worker gets its next batch before the replies of the last are written. */
+static void on_done(void *arg, struct emb_pool_batch *plain)
+{
+    struct emb_scheduler *s = arg;
+    deliver(s, plain->arg);
+    dispatch(s);
+    uv_idle_start(&s->hurry, on_hurry);
+}
+
+static void on_gathered(uv_check_t *handle)
 {
     struct emb_scheduler *s = handle->data;
-    for (struct batch *batch = take_computed(s), *next; batch; batch = next) {
-        next = batch->next;
-        deliver(s, batch);
-    }
+    uv_idle_stop(&s->hurry);
     dispatch(s);
     while (s->finished) {
         struct emb_job *job = s->finished;
@@ -233,16 +209,12 @@ static void on_computed(uv_async_t *handle)
     }
 }
 
-static void on_gathered(uv_check_t *handle)
+static void on_ready(void *arg, int worker)
 {
-    struct emb_scheduler *s = handle->data;
-    uv_idle_stop(&s->hurry);
+    struct emb_scheduler *s = arg;
+    (void)worker;
+    s->ready++;
     dispatch(s);
-}
-
-static void on_hurry(uv_idle_t *handle)
-{
-    (void)handle;
 }
 
 static bool init_batch(struct emb_scheduler *s, struct batch *batch)
@@ -252,14 +224,12 @@ static bool init_batch(struct emb_scheduler *s, struct batch *batch)
     if (!emb_mul(BATCH_INPUTS, s->dim, &values)) {
         return false;
     }
-    batch->scheduler = s;
     batch->slots = emb_calloc(BATCH_INPUTS, sizeof *batch->slots);
     batch->plain = (struct emb_pool_batch){
         .ids = emb_calloc(tokens, sizeof *batch->plain.ids),
         .counts = emb_calloc(BATCH_INPUTS, sizeof *batch->plain.counts),
         .vectors = emb_calloc(values, sizeof *batch->plain.vectors),
         .statuses = emb_calloc(BATCH_INPUTS, sizeof *batch->plain.statuses),
-        .done = on_batch_done,
         .arg = batch,
     };
     return batch->slots && batch->plain.ids && batch->plain.counts && batch->plain.vectors && batch->plain.statuses;
@@ -278,7 +248,6 @@ static void destroy(struct emb_scheduler *s)
     }
     emb_free(s->batches);
     emb_free(s->held);
-    pthread_mutex_destroy(&s->lock);
     emb_free(s);
 }
 
@@ -287,7 +256,6 @@ static struct emb_scheduler *create(uv_loop_t *loop)
     struct emb_scheduler *s = emb_calloc(1, sizeof *s);
     if (s) {
         s->loop = loop;
-        pthread_mutex_init(&s->lock, NULL);
     }
     return s;
 }
@@ -303,11 +271,11 @@ static void open_handle(struct emb_scheduler *s, uv_handle_t *handle)
 static int start(struct emb_scheduler *s, const struct emb_scheduler_setup *setup, embellama_error *error)
 {
     int rc = EMBELLAMA_OK;
-    s->layout = setup->layout;
-    s->dim = setup->engine->dim;
+    s->layout = emb_pool_layout_of(setup->pool);
+    s->dim = emb_pool_dim(setup->pool);
     s->context = setup->context;
     s->queue_size = setup->queue_size;
-    s->budget = setup->batch_tokens ? setup->batch_tokens : emb_scheduler_batch_tokens(setup->layout.threads);
+    s->budget = setup->batch_tokens ? setup->batch_tokens : emb_scheduler_batch_tokens(s->layout.threads);
     s->held = emb_calloc((size_t)s->layout.workers, sizeof *s->held);
     s->batches = emb_calloc(batch_count(s), sizeof *s->batches);
     bool whole = s->held && s->batches;
@@ -318,21 +286,13 @@ static int start(struct emb_scheduler *s, const struct emb_scheduler_setup *setu
         rc = emb_fail_nomem(error);
         goto fail;
     }
-    rc = emb_pool_new(&s->pool, setup->engine, setup->layout, error);
-    if (rc != EMBELLAMA_OK) {
-        goto fail;
-    }
-    int uv = uv_async_init(s->loop, &s->computed, on_computed);
-    if (uv != 0) {
-        rc = emb_fail(error, EMBELLAMA_E_IO, "cannot set up the scheduler: %s", uv_strerror(uv));
-        goto fail;
-    }
-    open_handle(s, (uv_handle_t *)&s->computed);
     uv_check_init(s->loop, &s->gathered);
     uv_check_start(&s->gathered, on_gathered);
     open_handle(s, (uv_handle_t *)&s->gathered);
     uv_idle_init(s->loop, &s->hurry);
     open_handle(s, (uv_handle_t *)&s->hurry);
+    s->pool = setup->pool;
+    emb_pool_watch(s->pool, &(struct emb_pool_events){.arg = s, .ready = on_ready, .done = on_done});
     return EMBELLAMA_OK;
 fail:
     destroy(s);
@@ -344,47 +304,14 @@ size_t emb_scheduler_batch_tokens(int threads)
     return (size_t)threads * TOKENS_PER_THREAD;
 }
 
-int emb_scheduler_new_over(struct emb_scheduler **out, uv_loop_t *loop, const struct emb_scheduler_setup *setup,
-                           embellama_error *error)
+int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const struct emb_scheduler_setup *setup,
+                      embellama_error *error)
 {
     struct emb_scheduler *s = create(loop);
     if (!s) {
         return emb_fail_nomem(error);
     }
     int rc = start(s, setup, error);
-    if (rc == EMBELLAMA_OK) {
-        *out = s;
-    }
-    return rc;
-}
-
-int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const embellama_model *model,
-                      const struct emb_server_options *options, embellama_error *error)
-{
-    const embellama_model_info *info = embellama_model_get_info(model);
-    embellama_pooling pooling = options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : info->pooling;
-    if (pooling == EMBELLAMA_POOLING_NONE) {
-        return emb_fail(error, EMBELLAMA_E_INVALID,
-                        "pooling none gives a vector a token, but the server answers with one vector an input");
-    }
-    struct emb_scheduler *s = create(loop);
-    if (!s) {
-        return emb_fail_nomem(error);
-    }
-    s->recipe = (struct emb_pool_recipe){.model = model,
-                                         .pooling = pooling,
-                                         .normalize = options->normalize,
-                                         .p = options->p,
-                                         .shard_tokens = options->shard_tokens};
-    struct emb_pool_engine engine = emb_pool_engine(&s->recipe);
-    struct emb_scheduler_setup setup = {
-        .engine = &engine,
-        .layout = emb_pool_layout(embellama_cpu_count(), options->workers, options->threads),
-        .batch_tokens = options->batch_tokens,
-        .context = info->context_length,
-        .queue_size = options->queue_size,
-    };
-    int rc = start(s, &setup, error);
     if (rc == EMBELLAMA_OK) {
         *out = s;
     }
@@ -406,7 +333,6 @@ void emb_scheduler_free(struct emb_scheduler *s)
     }
     emb_pool_free(s->pool);
     s->pool = NULL;
-    uv_close((uv_handle_t *)&s->computed, on_closed);
     uv_close((uv_handle_t *)&s->gathered, on_closed);
     uv_close((uv_handle_t *)&s->hurry, on_closed);
 }
@@ -430,11 +356,11 @@ static size_t tokens_from(const struct emb_job *job, size_t first)
     return tokens;
 }
 
-bool emb_scheduler_submit(struct emb_scheduler *s, struct emb_job *job)
+enum emb_submit emb_scheduler_submit(struct emb_scheduler *s, struct emb_job *job)
 {
     size_t after;
     if (s->waiting > 0 && (!emb_add(s->waiting, job->inputs, &after) || after > s->queue_size)) {
-        return false;
+        return EMB_SUBMIT_FULL;
     }
     assert(job->inputs > 0);
     for (size_t i = 0; i < job->inputs; i++) {
@@ -447,7 +373,7 @@ bool emb_scheduler_submit(struct emb_scheduler *s, struct emb_job *job)
     s->waiting += job->inputs;
     s->waiting_tokens += tokens_from(job, 0);
     uv_idle_start(&s->hurry, on_hurry);
-    return true;
+    return EMB_SUBMIT_QUEUED;
 }
 
 void emb_scheduler_cancel(struct emb_scheduler *s, struct emb_job *job)
@@ -471,19 +397,20 @@ void emb_scheduler_cancel(struct emb_scheduler *s, struct emb_job *job)
     }
 }
 
-unsigned emb_scheduler_retry_after(const struct emb_scheduler *s)
+unsigned emb_scheduler_retry_after_ms(const struct emb_scheduler *s)
 {
     if (s->tokens_per_ns <= 0) {
-        return 1;
+        return 1000;
     }
     double seconds = (double)s->waiting_tokens / (s->tokens_per_ns * s->layout.workers) / 1e9;
-    return seconds < 1 ? 1 : seconds > 60 ? 60 : (unsigned)seconds;
+    return seconds < 1 ? 1000 : seconds > 60 ? 60000 : (unsigned)(seconds * 1000);
 }
 
 struct emb_scheduler_stats emb_scheduler_stats(const struct emb_scheduler *s)
 {
     return (struct emb_scheduler_stats){.workers = s->layout.workers,
                                         .threads = s->layout.threads,
+                                        .workers_ready = s->ready,
                                         .waiting = s->waiting,
                                         .running = s->running,
                                         .queue_size = s->queue_size};
@@ -492,4 +419,9 @@ struct emb_scheduler_stats emb_scheduler_stats(const struct emb_scheduler *s)
 uv_loop_t *emb_scheduler_loop(const struct emb_scheduler *s)
 {
     return s->loop;
+}
+
+void emb_scheduler_worker_stats(const struct emb_scheduler *s, int worker, struct emb_pool_worker_stats *out)
+{
+    emb_pool_stats(s->pool, worker, out);
 }

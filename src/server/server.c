@@ -11,6 +11,7 @@
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "pool/threads.h"
 #include "server/listen.h"
 #include "server/scheduler.h"
 
@@ -21,6 +22,7 @@ struct emb_server {
     uv_loop_t loop;
     uv_signal_t terminate, interrupt;
     embellama_model *model;
+    struct emb_pool_recipe recipe;
     struct emb_scheduler *scheduler;
     struct emb_front *front;
 };
@@ -95,6 +97,36 @@ static int open_model(struct emb_server *server, embellama_error *error)
     return embellama_model_open(&server->model, server->options->model_path, &options, error);
 }
 
+static int open_scheduler(struct emb_server *server, embellama_error *error)
+{
+    const struct emb_server_options *options = server->options;
+    const embellama_model_info *info = embellama_model_get_info(server->model);
+    embellama_pooling pooling = options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : info->pooling;
+    if (pooling == EMBELLAMA_POOLING_NONE) {
+        return emb_fail(error, EMBELLAMA_E_INVALID,
+                        "pooling none gives a vector a token, but the server answers with one vector an input");
+    }
+    server->recipe = (struct emb_pool_recipe){.model = server->model,
+                                              .pooling = pooling,
+                                              .normalize = options->normalize,
+                                              .p = options->p,
+                                              .shard_tokens = options->shard_tokens};
+    struct emb_pool_engine engine = emb_pool_engine(&server->recipe);
+    struct emb_pool_layout layout = emb_pool_layout(embellama_cpu_count(), options->workers, options->threads);
+    struct emb_scheduler_setup setup = {.model = emb_server_model_name(server),
+                                        .batch_tokens = options->batch_tokens,
+                                        .context = info->context_length,
+                                        .queue_size = options->queue_size};
+    int rc = emb_thread_pool_new(&setup.pool, &server->loop, &engine, layout, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_scheduler_new(&server->scheduler, &server->loop, &setup, error);
+        if (rc != EMBELLAMA_OK) {
+            emb_pool_free(setup.pool);
+        }
+    }
+    return rc;
+}
+
 static int watch(struct emb_server *server, uv_signal_t *handle, int number, embellama_error *error)
 {
     handle->data = server;
@@ -158,7 +190,7 @@ static int start(struct emb_server *server, embellama_error *error)
 {
     int status = open_model(server, error);
     if (status == 0) {
-        status = emb_scheduler_new(&server->scheduler, &server->loop, server->model, server->options, error);
+        status = open_scheduler(server, error);
     }
     if (status == 0) {
         status = watch(server, &server->terminate, SIGTERM, error);

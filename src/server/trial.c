@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "pool/threads.h"
 #include "server/scheduler.h"
 
 enum {
@@ -50,7 +51,7 @@ static void send_next(struct client *c)
     c->count = (uint32_t)input->count;
     c->job.ids = input->ids;
     c->sent_ns = uv_hrtime();
-    if (!emb_scheduler_submit(run->scheduler, &c->job)) {
+    if (emb_scheduler_submit(run->scheduler, &c->job) != EMB_SUBMIT_QUEUED) {
         run->status = EMBELLAMA_E_NOMEM;
     }
 }
@@ -153,6 +154,20 @@ static void run_loop(struct run *run)
     uv_close((uv_handle_t *)&run->timer, NULL);
 }
 
+static int start(struct run *run, const struct emb_pool_engine *engine, size_t context, embellama_error *error)
+{
+    struct emb_scheduler_setup setup = {
+        .batch_tokens = run->trial->batch_tokens, .context = context, .queue_size = SIZE_MAX, .queue_tokens = SIZE_MAX};
+    int rc = emb_thread_pool_new(&setup.pool, &run->loop, engine, run->trial->layout, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_scheduler_new(&run->scheduler, &run->loop, &setup, error);
+        if (rc != EMBELLAMA_OK) {
+            emb_pool_free(setup.pool);
+        }
+    }
+    return rc;
+}
+
 int emb_trial_run(const struct emb_trial *trial, struct emb_trial_result *result, embellama_error *error)
 {
     struct run run = {.trial = trial, .result = result};
@@ -163,17 +178,12 @@ int emb_trial_run(const struct emb_trial *trial, struct emb_trial_result *result
         .shard_tokens = trial->shard_tokens,
     };
     struct emb_pool_engine engine = emb_pool_engine(&recipe);
-    struct emb_scheduler_setup setup = {.engine = &engine,
-                                        .layout = trial->layout,
-                                        .batch_tokens = trial->batch_tokens,
-                                        .context = info->context_length,
-                                        .queue_size = SIZE_MAX};
     if (uv_loop_init(&run.loop) != 0) {
         return emb_fail_nomem(error);
     }
     int rc = make_clients(&run, error);
     if (rc == EMBELLAMA_OK) {
-        rc = emb_scheduler_new_over(&run.scheduler, &run.loop, &setup, error);
+        rc = start(&run, &engine, info->context_length, error);
     }
     if (rc == EMBELLAMA_OK) {
         run_loop(&run);

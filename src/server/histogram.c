@@ -1,0 +1,61 @@
+/* Buckets found by bisection. */
+#include "server/histogram.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+void emb_histogram_init(struct emb_histogram *h, const double *bounds, size_t n)
+{
+    assert(n <= EMB_HISTOGRAM_BUCKETS);
+    memset(h, 0, sizeof *h);
+    h->bounds = n;
+    memcpy(h->bound, bounds, n * sizeof *bounds);
+}
+
+void emb_histogram_init_steps(struct emb_histogram *h, double first, double step, size_t n)
+{
+    double bounds[EMB_HISTOGRAM_BUCKETS];
+    assert(n <= EMB_HISTOGRAM_BUCKETS);
+    for (size_t i = 0; i < n; i++) {
+        bounds[i] = first;
+        first *= step;
+    }
+    emb_histogram_init(h, bounds, n);
+}
+
+void emb_histogram_add(struct emb_histogram *h, double value)
+{
+    if (isnan(value)) {
+        return;
+    }
+    size_t low = 0, high = h->bounds;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (value <= h->bound[middle]) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    h->counts[low]++;
+    h->count++;
+    h->sum += value;
+}
+
+double emb_histogram_quantile(const struct emb_histogram *h, double q)
+{
+    if (h->count == 0 || h->bounds == 0) {
+        return 0;
+    }
+    double rank = q * (double)h->count, below = 0;
+    for (size_t i = 0; i < h->bounds; i++) {
+        double here = (double)h->counts[i];
+        if (here > 0 && below + here >= rank) {
+            double from = i > 0 ? h->bound[i - 1] : 0;
+            return from + (h->bound[i] - from) * (rank - below) / here;
+        }
+        below += here;
+    }
+    return h->bound[h->bounds - 1];
+}
