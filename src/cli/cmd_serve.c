@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/front_options.h"
 #include "cli/open_model.h"
 #include "cli/tune_file.h"
 #include "server/server.h"
@@ -77,6 +78,7 @@ int emb_cli_serve(const struct emb_cli_options *options)
         .p = (float)options->p,
         .max_length = limit,
         .cpu = options->cpu,
+        .limits = emb_cli_front_limits(options),
         .routes = emb_api_routes,
     };
     int rc = emb_server_run(&server, &error);

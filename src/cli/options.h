@@ -64,6 +64,9 @@ struct emb_cli_options {
     const char *model_name, *host;
     int64_t port, workers, batch_tokens, queue_size, log_level, seconds;
     int64_t shard_tokens; /* no option's: what tune found, or 0 */
+    int64_t max_connections, max_body, max_header;
+    int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
+    bool allow_half_close;
     bool tune;            /* use what tune found */
     bool help, version;
     bool input_given; /* --input itself, not its environment variable */

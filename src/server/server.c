@@ -139,7 +139,7 @@ static int open_front(struct emb_server *server, embellama_error *error)
     struct emb_front_options options = {
         .host = server->options->host,
         .port = server->options->port,
-        .limits = emb_front_limits_default(),
+        .limits = server->options->limits,
         .routes = server->options->routes,
         .server = server,
     };

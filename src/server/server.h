@@ -5,6 +5,7 @@
 #define EMB_SERVER_H
 
 #include "embellama/embellama.h"
+#include "server/front_limits.h"
 
 struct emb_exchange; /* server/exchange.h */
 struct emb_server;
@@ -36,6 +37,7 @@ struct emb_server_options {
     float p;
     size_t max_length;              /* tokens of one input; 0: the model's context */
     const char *cpu;                /* tier or NULL */
+    struct emb_front_limits limits;
     const struct emb_route *routes; /* ended by a NULL method */
 };
 

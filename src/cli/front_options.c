@@ -1,0 +1,34 @@
+/* Options into limits. */
+#include "cli/front_options.h"
+
+#define BODIES 4 /* of the largest kind that must fit into what is held at once */
+
+static unsigned milliseconds(int64_t seconds)
+{
+    return (unsigned)seconds * 1000;
+}
+
+struct emb_front_limits emb_cli_front_limits(const struct emb_cli_options *options)
+{
+    struct emb_front_limits limits = emb_front_limits_default();
+    size_t body = (size_t)options->max_body;
+    limits.connections = (size_t)options->max_connections;
+    limits.http1.body = body;
+    limits.http1.head = (size_t)options->max_header;
+    limits.head_ms = milliseconds(options->header_timeout);
+    limits.body_ms = milliseconds(options->body_timeout);
+    limits.write_ms = milliseconds(options->write_timeout);
+    limits.idle_ms = milliseconds(options->idle_timeout);
+    limits.stop_accept_ms = milliseconds(options->drain_delay);
+    limits.half_close = options->allow_half_close;
+    if (limits.http1.target > limits.http1.head) {
+        limits.http1.target = limits.http1.head;
+    }
+    if (limits.held < body * BODIES) {
+        limits.held = body * BODIES;
+    }
+    if (limits.unanswered < body * 2) {
+        limits.unanswered = body * 2;
+    }
+    return limits;
+}
