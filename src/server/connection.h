@@ -50,6 +50,7 @@ struct emb_exchange {
     struct emb_http1_request *request; /* NULL where a connection was refused before one came */
     char id[EMB_REQUEST_ID_MAX + 1];
     const char *traceparent; /* in request's head, or NULL */
+    const char *route; /* as the table has it; NULL: none was found */
     char *segment;
     struct emb_exchange_notes notes;
     void (*gone)(void *arg);
@@ -132,8 +133,11 @@ void emb_exchange_free(struct emb_exchange *x);
 /* Finds the route and calls its handler, or answers why not. */
 void emb_exchange_dispatch(struct emb_exchange *x);
 
-/* Writes the request's log line. */
-#define EMB_CLIENT_GONE 499 /* nginx's code, in the log only */
+/* Adds server-timing to a reply for inputs. */
+void emb_exchange_add_timing(struct emb_exchange *x);
+
+/* Counts the request and writes its log line. */
+#define EMB_CLIENT_GONE 499 /* nginx's code, in the log and the metrics only */
 void emb_exchange_log(const struct emb_exchange *x, int status);
 
 /* Makes the reply, or its first piece, ready to be sent; x->streaming tells whether more pieces follow. */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/connection.h"
+#include "server/metrics.h"
 #include "server/router.h"
 
 #define EXTRA_MAX 8192
@@ -72,23 +73,68 @@ void emb_exchange_free(struct emb_exchange *x)
     emb_free(x);
 }
 
-/* ---- The log ---- */
+/* ---- The log and the metrics ---- */
+
+/* Nanoseconds as the arguments of MS: milliseconds with three decimals, without printf's costly floating point. */
+#define MS "%" PRIu64 ".%03u"
+#define MS_OF(ns) (ns) / 1000000, (unsigned)((ns) / 1000 % 1000)
+
+void emb_exchange_add_timing(struct emb_exchange *x)
+{
+    const struct emb_exchange_notes *n = &x->notes;
+    if (n->inputs > 0) {
+        emb_buf_printf(
+            &x->extra, "server-timing: tokenize;dur=" MS ", queue;dur=" MS ", infer;dur=" MS ", total;dur=" MS "\r\n",
+            MS_OF(n->tokenize_ns), MS_OF(n->queue_ns), MS_OF(n->compute_ns), MS_OF(uv_hrtime() - x->started));
+    }
+}
+
+static void count_request(const struct emb_exchange *x, int status, uint64_t total_ns)
+{
+    if (x->front->options.metrics) {
+        emb_metrics_count(x->front->options.metrics, &(struct emb_metrics_request){
+                                                         .route = x->route,
+                                                         .model = x->notes.model,
+                                                         .status = status,
+                                                         .inputs = x->notes.inputs,
+                                                         .tokens = x->notes.tokens,
+                                                         .bytes_in = x->request ? x->request->bytes : 0,
+                                                         .bytes_out = x->bytes_out,
+                                                         .total_ns = total_ns,
+                                                         .tokenize_ns = x->notes.tokenize_ns,
+                                                         .queue_ns = x->notes.queue_ns,
+                                                         .infer_ns = x->notes.compute_ns,
+                                                     });
+    }
+}
+
+/* Of a traceparent, whose form was checked: its second and third field. */
+static void write_trace(const struct emb_exchange *x, char out[96])
+{
+    out[0] = '\0';
+    if (x->traceparent) {
+        snprintf(out, 96, " trace_id=\"%.32s\" parent_id=\"%.16s\"", x->traceparent + 3, x->traceparent + 36);
+    }
+}
 
 void emb_exchange_log(const struct emb_exchange *x, int status)
 {
-    char path[512], error[256];
+    char path[512], error[256], model[160], trace[96];
     const struct emb_exchange_notes *n = &x->notes;
+    uint64_t total_ns = uv_hrtime() - x->started;
+    count_request(x, status, total_ns);
     enum emb_log_level level = x->malformed ? EMB_LOG_WARN : EMB_LOG_INFO;
     if (!emb_log_enabled(level)) {
         return;
     }
+    write_trace(x, trace);
     emb_log(level, "request",
-            "id=%s method=%s path=%s status=%d bytes_in=%" PRIu64 " bytes_out=%" PRIu64
-            " ms=%.3f inputs=%zu tokens=%zu "
-            "queue_ms=%.3f compute_ms=%.3f peer=%s%s%s",
+            "id=\"%s\" method=%s path=%s status=%d bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " ms=" MS
+            " inputs=%zu tokens=%zu tokenize_ms=" MS " queue_ms=" MS " compute_ms=" MS " peer=%s%s%s%s%s%s",
             x->id, emb_exchange_method(x), emb_log_quote(emb_exchange_path(x), path, sizeof path), status,
-            x->request ? x->request->bytes : 0, x->bytes_out, (double)(uv_hrtime() - x->started) / 1e6, n->inputs,
-            n->tokens, (double)n->queue_ns / 1e6, (double)n->compute_ns / 1e6, x->peer, n->error ? " error=" : "",
+            x->request ? x->request->bytes : 0, x->bytes_out, MS_OF(total_ns), n->inputs, n->tokens,
+            MS_OF(n->tokenize_ns), MS_OF(n->queue_ns), MS_OF(n->compute_ns), x->peer, trace, n->model ? " model=" : "",
+            n->model ? emb_log_quote(n->model, model, sizeof model) : "", n->error ? " error=" : "",
             n->error ? emb_log_quote(n->error, error, sizeof error) : "");
 }
 
@@ -162,6 +208,7 @@ void emb_exchange_dispatch(struct emb_exchange *x)
     struct emb_route_match match;
     enum emb_route_result result = emb_route_find(&match, x->front->options.routes, method, path);
     x->segment = match.segment;
+    x->route = match.route ? match.route->path : NULL;
     if (match.allow[0] != '\0' && result != EMB_ROUTE_OK) {
         emb_exchange_add_header(x, "allow", match.allow);
     }

@@ -35,10 +35,13 @@ void emb_exchange_add_header(struct emb_exchange *x, const char *name, const cha
  * answer any more and forget x. */
 void emb_exchange_on_gone(struct emb_exchange *x, void (*gone)(void *arg), void *arg);
 
-/* What the request's log line shall say beside the usual (method, path, status, bytes, duration). */
+/* What the request's log line, its server-timing header and the metrics shall say beside the usual (method, path, status, bytes,
+ * duration). */
 struct emb_exchange_notes {
+    const char *model; /* the served model that was asked for, which outlives the exchange; NULL: none */
     size_t inputs;
     size_t tokens;
+    uint64_t tokenize_ns;
     uint64_t queue_ns;
     uint64_t compute_ns;
     const char *error; /* static string: a code for the log, or NULL */

@@ -10,6 +10,7 @@
 #include "server/server.h"
 
 struct emb_conn;
+struct emb_metrics; /* server/metrics.h */
 
 struct emb_front_options {
     const char *host; /* name or address, "[::1]" too; every address of a name is listened on */
@@ -17,6 +18,7 @@ struct emb_front_options {
     struct emb_front_limits limits;
     const struct emb_route *routes; /* must live as long as the front */
     struct emb_server *server;      /* handed to the handlers */
+    struct emb_metrics *metrics;    /* counts what is answered; or NULL */
 };
 
 struct emb_front;
