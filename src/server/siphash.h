@@ -1,5 +1,5 @@
 /* SipHash-2-4 with 128 bits out: a hash that nobody without the key can make collide. Source: Aumasson and Bernstein,
- * "SipHash: a fast short-input PRF"; vectors of their reference implementation are in the test. */
+ * "SipHash: a fast short-input PRF". */
 #ifndef EMB_SIPHASH_H
 #define EMB_SIPHASH_H
 

@@ -263,30 +263,34 @@ static void test_threads(void **state)
     emb_cache_free(common);
 }
 
-/* Outputs of the reference implementation for key 00 01 .. 0f and input 00 01 .. of so many bytes. */
+/* Outputs of OpenSSL's implementation for the key 00 01 .. 0f and the input 00 01 .. of so many bytes. */
 static void test_siphash(void **state)
 {
     (void)state;
     static const struct {
         size_t size;
-        unsigned char out[16];
+        const char *out;
     } vectors[] = {
-        {0, {0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93}},
-        {1, {0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b, 0x22, 0xfc, 0x45}},
-        {8, {0x7f, 0x9b, 0x61, 0x2b, 0x52, 0x36, 0xdd, 0x04, 0x3b, 0x68, 0xd4, 0x14, 0x56, 0x52, 0x65, 0x5f}},
-        {15, {0}},
+        {0, "a3817f04ba25a8e66df67214c7550293"},  {1, "da87c1d86b99af44347659119b22fc45"},
+        {8, "3b62a9ba6258f5610f83e264f31497b4"},  {15, "5493e99933b0a8117e08ec0f97cfc3d9"},
+        {63, "5150d1772f50834a503e069a973fbd7c"},
     };
-    unsigned char key[16], data[64];
-    struct emb_siphash_key k;
-    for (unsigned char i = 0; i < 64; i++) {
+    unsigned char data[64], out[16];
+    for (unsigned char i = 0; i < sizeof data; i++) {
         data[i] = i;
-        key[i % 16] = (unsigned char)(i % 16);
     }
-    memcpy(&k, key, sizeof k);
+    struct emb_siphash_key key = {.low = 0x0706050403020100u, .high = 0x0f0e0d0c0b0a0908u};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
-        struct emb_siphash h = emb_siphash_of(k, data, vectors[i].size);
-        for (int b = 0; b < 16; b++) printf("%02x", ((unsigned char*)&h)[b]);
-        printf("\n");
+        struct emb_siphash h = emb_siphash_of(key, data, vectors[i].size);
+        char hex[33];
+        for (int byte = 0; byte < 8; byte++) {
+            out[byte] = (unsigned char)(h.low >> 8 * byte);
+            out[8 + byte] = (unsigned char)(h.high >> 8 * byte);
+        }
+        for (int byte = 0; byte < 16; byte++) {
+            snprintf(hex + 2 * byte, 3, "%02x", out[byte]);
+        }
+        assert_string_equal(hex, vectors[i].out);
     }
     struct emb_siphash_key one = emb_siphash_random_key(), two = emb_siphash_random_key();
     assert_true(one.low != two.low && one.high != two.high);
