@@ -133,12 +133,28 @@ EMBELLAMA_API embellama_model_options embellama_model_options_default(void);
 EMBELLAMA_API int embellama_model_open(embellama_model **out, const char *path, const embellama_model_options *options,
                                        embellama_error *error);
 
+/* For several processes over one copy of the weights. Packs those of the model at path, embedding tables included, into the file behind
+ * fd: empty, open for reading and writing, an ordinary one or a memory file, which is then best sealed. Everything that opening
+ * checks is checked. options may be NULL; of it precision, cpu and threads count. Errors: those of opening, and E_IO; what the file
+ * then holds is unspecified. */
+EMBELLAMA_API int embellama_model_pack(int fd, const char *path, const embellama_model_options *options,
+                                       embellama_error *error);
+
+/* A model over the weights that embellama_model_pack left behind fd, which may be closed afterwards; they must not change. cpu is the
+ * tier they were packed for, or NULL. With the path they were packed from the model has its tokenizer and names; with path NULL it
+ * embeds token ids only, and what needs a tokenizer fails with E_UNSUPPORTED. On success *out is the caller's, to be closed. Errors:
+ * E_FORMAT (broken, or packed from another model than the one at path), E_UNSUPPORTED (packed for another tier, or by another build),
+ * those of opening. */
+EMBELLAMA_API int embellama_model_attach(embellama_model **out, int fd, const char *path, const char *cpu,
+                                         embellama_error *error);
+
 /* No context of it may be in use any more. NULL is allowed. */
 EMBELLAMA_API void embellama_model_close(embellama_model *model);
 
 /* What a model is and what runs it. Strings and struct belong to the model. New members are only ever added at the end. */
 typedef struct embellama_model_info {
-    const char *name; /* from the file, or the last part of the path */
+    const char *
+        name; /* from the file, or the last part of the path; attached without a path, NULL, like path, format and file_types */
     const char *path;
     const char *format;            /* "safetensors" or "gguf" */
     const char *family;            /* "bert" */

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "engine/crew.h"
 #include "engine/handle.h"
+#include "engine/watch.h"
 #include "model/forward.h"
 #include "model/pooling.h"
 
@@ -169,6 +170,18 @@ void embellama_ctx_free(embellama_ctx *ctx)
     emb_free(ctx->shards);
     emb_free(ctx->statuses);
     emb_free(ctx);
+}
+
+/* ---- Watching ---- */
+
+void emb_ctx_count_layers(embellama_ctx *ctx, _Atomic uint64_t *counter)
+{
+    for (int i = 0; i < ctx->threads; i++) {
+        ctx->workers[i].scratch.layers_done = counter;
+    }
+    for (int k = 0; ctx->groups && k < emb_crew_nodes(ctx->crew); k++) {
+        ctx->groups[k].scratch.layers_done = counter;
+    }
 }
 
 /* ---- Profiling ---- */
@@ -569,6 +582,9 @@ int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, c
 {
     struct call call = {.ctx = ctx, .n = n, .out = out};
     int rc = resolve(&call, options, error);
+    if (rc == EMBELLAMA_OK && !ctx->model->loaded.tokenizer) {
+        rc = emb_fail_no_tokenizer(error);
+    }
     if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE) {
         rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token is for embellama_embed_ids");
     }

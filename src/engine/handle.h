@@ -12,4 +12,7 @@ struct embellama_model {
     embellama_model_info info;
 };
 
+/* E_UNSUPPORTED: the model was attached without its path. */
+int emb_fail_no_tokenizer(embellama_error *error);
+
 #endif

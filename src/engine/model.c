@@ -67,14 +67,14 @@ static uint64_t count_token_flops(const struct emb_weights *w, const struct emb_
 static int describe(embellama_model *model, embellama_error *error)
 {
     const struct emb_model *m = &model->loaded;
-    model->file_types = list_types(&m->source);
-    if (!model->file_types) {
+    model->file_types = m->path ? list_types(&m->source) : NULL;
+    if (m->path && !model->file_types) {
         return emb_fail_nomem(error);
     }
     model->info = (embellama_model_info){
         .name = m->name,
         .path = m->path,
-        .format = emb_source_format(&m->source),
+        .format = m->path ? emb_source_format(&m->source) : NULL,
         .family = m->spec.family,
         .file_types = model->file_types,
         .cpu_tier = m->kernels->tier,
@@ -89,7 +89,7 @@ static int describe(embellama_model *model, embellama_error *error)
         .intermediate_size = m->spec.intermediate,
         .vocab_size = m->spec.vocab,
         .parameters = count_parameters(&m->weights, &m->spec),
-        .file_bytes = emb_source_file_size(&m->source),
+        .file_bytes = m->path ? emb_source_file_size(&m->source) : 0,
         .packed_bytes = m->weights.block_size,
         .mapped_bytes = m->weights.mapped_size,
         .token_flops = count_token_flops(&m->weights, &m->spec),
@@ -114,6 +114,38 @@ int embellama_model_open(embellama_model **out, const char *path, const embellam
     if (rc == EMBELLAMA_OK && options && options->numa) {
         rc = emb_replicas_new(&model->replicas, &model->loaded, error);
     }
+    if (rc == EMBELLAMA_OK) {
+        rc = describe(model, error);
+    }
+    if (rc != EMBELLAMA_OK) {
+        embellama_model_close(model);
+        return rc;
+    }
+    *out = model;
+    return EMBELLAMA_OK;
+}
+
+int embellama_model_pack(int fd, const char *path, const embellama_model_options *options, embellama_error *error)
+{
+    embellama_model_options defaults = embellama_model_options_default();
+    struct emb_hash hash;
+    if (fd < 0 || !path || !*path) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "no model path or no file to pack into given");
+    }
+    return emb_model_pack(fd, &hash, path, options ? options : &defaults, error);
+}
+
+int embellama_model_attach(embellama_model **out, int fd, const char *path, const char *cpu, embellama_error *error)
+{
+    if (!out || fd < 0) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "no file of packed weights given");
+    }
+    embellama_model *model = emb_calloc(1, sizeof *model);
+    if (!model) {
+        return emb_fail_nomem(error);
+    }
+    int rc = path ? emb_model_attach_at(&model->loaded, fd, path, cpu, error)
+                  : emb_model_attach(&model->loaded, fd, cpu, error);
     if (rc == EMBELLAMA_OK) {
         rc = describe(model, error);
     }

@@ -1,13 +1,21 @@
-/* The public token functions. */
+/* The public token functions. A model attached without a path has no tokenizer: what needs one says so, or leaves ids as they are. */
 #include <string.h>
 
 #include "base/status.h"
 #include "engine/handle.h"
 
+int emb_fail_no_tokenizer(embellama_error *error)
+{
+    return emb_fail(error, EMBELLAMA_E_UNSUPPORTED, "a model attached without its path takes token ids only");
+}
+
 int embellama_tokenize(const embellama_model *model, embellama_text text, const embellama_text *pair, int32_t *ids,
                        int32_t *types, size_t capacity, size_t *count, embellama_error *error)
 {
     struct emb_tokens tokens = {0};
+    if (!model->loaded.tokenizer) {
+        return emb_fail_no_tokenizer(error);
+    }
     int rc = emb_tokenizer_encode(model->loaded.tokenizer, text, pair, &tokens, error);
     if (rc == EMBELLAMA_OK) {
         size_t n = tokens.count < capacity ? tokens.count : capacity;
@@ -42,8 +50,11 @@ static void append(embellama_ids part, int32_t *ids, size_t capacity, size_t *co
 int embellama_complete_ids(const embellama_model *model, embellama_ids content, int32_t *ids, size_t capacity,
                            size_t *count, embellama_error *error)
 {
-    size_t vocab = emb_tokenizer_vocab_size(model->loaded.tokenizer);
     embellama_ids prefix, suffix;
+    if (!model->loaded.tokenizer) {
+        return emb_fail_no_tokenizer(error);
+    }
+    size_t vocab = emb_tokenizer_vocab_size(model->loaded.tokenizer);
     for (size_t i = 0; i < content.count; i++) {
         if (content.ids[i] < 0 || (size_t)content.ids[i] >= vocab) {
             return emb_fail_at(error, EMBELLAMA_E_TOKEN_ID, i, "token id %d at position %zu is not in 0..%zu",
@@ -68,11 +79,13 @@ int embellama_complete_ids(const embellama_model *model, embellama_ids content, 
 
 size_t embellama_truncate_ids(const embellama_model *model, int32_t *ids, size_t count, size_t limit)
 {
-    embellama_ids prefix, suffix;
+    embellama_ids prefix = {0}, suffix = {0};
     if (limit == 0) {
         limit = model->loaded.spec.positions;
     }
-    emb_tokenizer_frame(model->loaded.tokenizer, &prefix, &suffix);
+    if (model->loaded.tokenizer) {
+        emb_tokenizer_frame(model->loaded.tokenizer, &prefix, &suffix);
+    }
     size_t least = prefix.count + suffix.count;
     if (limit < least) {
         limit = least;
@@ -86,5 +99,5 @@ size_t embellama_truncate_ids(const embellama_model *model, int32_t *ids, size_t
 
 const char *embellama_token_text(const embellama_model *model, int32_t id)
 {
-    return emb_tokenizer_token(model->loaded.tokenizer, id);
+    return model->loaded.tokenizer ? emb_tokenizer_token(model->loaded.tokenizer, id) : NULL;
 }

@@ -378,5 +378,8 @@ void emb_forward(const struct emb_model *m, struct emb_scratch *s, struct emb_te
     for (size_t i = 0; i < m->spec.layers; i++) {
         attend(&p, &m->weights.layers[i]);
         feed_forward(&p, &m->weights.layers[i]);
+        if (s->layers_done) {
+            atomic_fetch_add_explicit(s->layers_done, 1, memory_order_relaxed);
+        }
     }
 }

@@ -2,6 +2,8 @@
 #ifndef EMB_FORWARD_H
 #define EMB_FORWARD_H
 
+#include <stdatomic.h>
+
 #include "base/team.h"
 #include "model/load.h"
 #include "model/profile.h"
@@ -23,7 +25,8 @@ struct emb_scratch {
     float *rows;         /* [members, 2, hidden] for embedding rows */
     uint8_t *attention;  /* [members, attention_size] */
     size_t attention_size;
-    struct emb_profile *profile; /* NULL, or where a pass counts what its operations take; the caller's */
+    struct emb_profile *profile;   /* NULL, or where a pass counts what its operations take; the caller's */
+    _Atomic uint64_t *layers_done; /* NULL, or raised by one after each layer; the caller's */
 };
 
 /* Room for passes of up to tokens rows by members threads; for a single one (members 1) the inner activations are blocked. */

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/team.h"
 #include "model/metadata.h"
+#include "model/pack.h"
 #include "model/pack_cache.h"
 
 /* The last part of a path, without trailing slashes and without ".gguf". */
@@ -87,9 +88,8 @@ static int choose_kernels(struct emb_model *m, const embellama_model_options *op
     return EMBELLAMA_OK;
 }
 
-/* All but the weights. */
-static int prepare(struct emb_model *m, const char *path, const embellama_model_options *options,
-                   embellama_error *error)
+/* All but kernels and weights. */
+static int read_files(struct emb_model *m, const char *path, embellama_error *error)
 {
     *m = (struct emb_model){0};
     m->name = name_from_path(path);
@@ -105,9 +105,14 @@ static int prepare(struct emb_model *m, const char *path, const embellama_model_
     if (rc == EMBELLAMA_OK) {
         rc = load_tokenizer(m, path, error);
     }
-    if (rc == EMBELLAMA_OK) {
-        rc = check_tokenizer(m, error);
-    }
+    return rc == EMBELLAMA_OK ? check_tokenizer(m, error) : rc;
+}
+
+/* All but the weights. */
+static int prepare(struct emb_model *m, const char *path, const embellama_model_options *options,
+                   embellama_error *error)
+{
+    int rc = read_files(m, path, error);
     return rc == EMBELLAMA_OK ? choose_kernels(m, options, error) : rc;
 }
 
@@ -155,23 +160,50 @@ int emb_model_pack(int fd, struct emb_hash *hash, const char *path, const embell
     return rc;
 }
 
-int emb_model_attach(struct emb_model *m, int fd, const char *cpu, embellama_error *error)
+/* Kernels and weights; *spec becomes the packed model's. */
+static int attach_weights(struct emb_model *m, struct emb_spec *spec, int fd, const char *cpu, embellama_error *error)
 {
-    *m = (struct emb_model){0};
     int rc = choose_tier(m, cpu, error);
     if (rc == EMBELLAMA_OK) {
         struct emb_form form = {.kernels = m->kernels};
-        rc = emb_weights_attach(&m->weights, &m->spec, fd, &form, error);
+        rc = emb_weights_attach(&m->weights, spec, fd, &form, error);
         m->gemm = form.gemm;
+    }
+    if (rc == EMBELLAMA_OK) {
+        m->precision = m->gemm == &m->kernels->gemm_f32    ? EMBELLAMA_PRECISION_F32
+                       : m->gemm == &m->kernels->gemm_bf16 ? EMBELLAMA_PRECISION_BF16
+                                                           : EMBELLAMA_PRECISION_INT8;
+    }
+    return rc;
+}
+
+int emb_model_attach(struct emb_model *m, int fd, const char *cpu, embellama_error *error)
+{
+    *m = (struct emb_model){0};
+    int rc = attach_weights(m, &m->spec, fd, cpu, error);
+    if (rc != EMBELLAMA_OK) {
+        emb_model_unload(m);
+    }
+    return rc;
+}
+
+int emb_model_attach_at(struct emb_model *m, int fd, const char *path, const char *cpu, embellama_error *error)
+{
+    struct emb_spec packed;
+    int rc = read_files(m, path, error);
+    if (rc == EMBELLAMA_OK) {
+        rc = attach_weights(m, &packed, fd, cpu, error);
+    }
+    if (rc == EMBELLAMA_OK) {
+        struct emb_pack_spec a = emb_pack_spec_of(&m->spec), b = emb_pack_spec_of(&packed);
+        if (memcmp(&a, &b, sizeof a) != 0) {
+            rc = emb_fail(error, EMBELLAMA_E_FORMAT, "the weights were packed from another model than %.150s", path);
+        }
     }
     if (rc != EMBELLAMA_OK) {
         emb_model_unload(m);
-        return rc;
     }
-    m->precision = m->gemm == &m->kernels->gemm_f32    ? EMBELLAMA_PRECISION_F32
-                   : m->gemm == &m->kernels->gemm_bf16 ? EMBELLAMA_PRECISION_BF16
-                                                       : EMBELLAMA_PRECISION_INT8;
-    return EMBELLAMA_OK;
+    return rc;
 }
 
 void emb_model_unload(struct emb_model *m)

@@ -34,6 +34,9 @@ int emb_model_pack(int fd, struct emb_hash *hash, const char *path, const embell
  * no tokenizer: it runs token ids. On failure the model is empty again. */
 int emb_model_attach(struct emb_model *model, int fd, const char *cpu, embellama_error *error);
 
+/* The same with source, tokenizer and names of the model at path, which must be of the same shape: E_FORMAT otherwise. */
+int emb_model_attach_at(struct emb_model *model, int fd, const char *path, const char *cpu, embellama_error *error);
+
 void emb_model_unload(struct emb_model *model);
 
 #endif
