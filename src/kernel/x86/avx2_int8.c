@@ -14,6 +14,7 @@
 #define NR 16
 #define LANES 8
 #define STEP 2
+#define ROW_BUFFER 4096 /* floats of a rotated row that are kept; a longer row is rotated twice */
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- The product ---- */
@@ -58,7 +59,7 @@ INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vectors)
             sum[r][v] = _mm256_setzero_si256();
         }
     }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (size_t p = 0; p + 1 < k; p += STEP) {
         _mm_prefetch((const char *)(w + p * NR) + EMB_PANEL_AHEAD, _MM_HINT_T0);
         EMB_UNROLL
@@ -165,16 +166,22 @@ INLINE uint32_t max_lane(__m256i x)
     return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
+INLINE __m256i max_of(__m256i max, const __m256 y[8])
+{
+    for (size_t v = 0; v < 8; v++) {
+        __m256i bits = _mm256_and_si256(_mm256_castps_si256(y[v]), _mm256_set1_epi32(0x7fffffff));
+        max = _mm256_max_epi32(max, bits);
+    }
+    return max;
+}
+
 INLINE uint32_t max_bits_of(const float *x, size_t count, size_t block)
 {
     __m256i max = _mm256_setzero_si256();
     for (size_t p = 0; p < count; p += EMB_I8_BLOCK) {
         __m256 y[8];
         rotate(x + p, count - p < EMB_I8_BLOCK ? count - p : EMB_I8_BLOCK, block, y);
-        for (size_t v = 0; v < 8; v++) {
-            __m256i bits = _mm256_and_si256(_mm256_castps_si256(y[v]), _mm256_set1_epi32(0x7fffffff));
-            max = _mm256_max_epi32(max, bits);
-        }
+        max = max_of(max, y);
     }
     return max_lane(max);
 }
@@ -216,6 +223,34 @@ static void quantise(const float *x, size_t count, size_t block, float inverse, 
     }
 }
 
+/* A row of whole blocks, rotated once. */
+static float encode_blocks(const float *x, size_t k, int16_t *a)
+{
+    _Alignas(32) float rotated[ROW_BUFFER];
+    __m256i max = _mm256_setzero_si256();
+    for (size_t p = 0; p < k; p += EMB_I8_BLOCK) {
+        __m256 y[8];
+        rotate(x + p, EMB_I8_BLOCK, EMB_I8_BLOCK, y);
+        max = max_of(max, y);
+        for (size_t v = 0; v < 8; v++) {
+            _mm256_store_ps(rotated + p + v * LANES, y[v]);
+        }
+    }
+    struct emb_i8_scale s = emb_i8_scale_of(max_lane(max));
+    if (s.inverse == 0.0f) {
+        memset(a, 0, k * sizeof(*a));
+        return s.scale;
+    }
+    const __m256 inverse = _mm256_set1_ps(s.inverse);
+    for (size_t p = 0; p < k; p += 2 * LANES) {
+        __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(rotated + p), inverse));
+        __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(rotated + p + LANES), inverse));
+        __m256i q = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+        _mm256_storeu_si256((__m256i *)(void *)(a + p), q);
+    }
+    return s.scale;
+}
+
 static float encode_row(const float *x, size_t k, size_t block, int16_t *a)
 {
     struct emb_i8_scale s = emb_i8_scale_of(max_bits(x, k, block));
@@ -237,8 +272,10 @@ static float encode_row(const float *x, size_t k, size_t block, int16_t *a)
 static void encode(const float *x, size_t rows, size_t k, void *a, float *scales)
 {
     size_t block = emb_i8_block(k);
+    bool once = block == EMB_I8_BLOCK && k <= ROW_BUFFER;
     for (size_t r = 0; r < rows; r++) {
-        scales[r] = encode_row(x + r * k, k, block, (int16_t *)a + r * k);
+        int16_t *to = (int16_t *)a + r * k;
+        scales[r] = once ? encode_blocks(x + r * k, k, to) : encode_row(x + r * k, k, block, to);
     }
 }
 
