@@ -238,6 +238,7 @@ static int set_up(struct bench *b, const struct emb_cli_options *options, embell
     b->cores = b->result.threads < embellama_cpu_count() ? b->result.threads : embellama_cpu_count();
     embellama_ctx_options ctx = embellama_ctx_options_default();
     ctx.threads = b->result.threads;
+    ctx.pin = options->pin;
     rc = embellama_ctx_new(&b->ctx, b->model, &ctx, error);
     if (rc == EMBELLAMA_OK && b->cores > 1) {
         rc = emb_team_new(&b->team, b->cores, error);

@@ -78,6 +78,7 @@ static int open_path(embellama_model **out, const char *path, const struct emb_c
     model.precision = (embellama_precision)options->precision;
     model.cpu = options->cpu;
     model.threads = (int)options->threads;
+    model.numa = options->numa != 0;
     int rc = pack_folder(options->pack_cache, folder, sizeof folder, &model.pack_cache, error);
     if (rc == EMBELLAMA_OK) {
         rc = embellama_model_open(out, path, &model, error);

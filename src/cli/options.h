@@ -59,14 +59,18 @@ struct emb_cli_options {
     int64_t pooling, normalize, precision;
     double p;
     int64_t dimensions, max_length, threads;
-    bool truncate, resume, json;
+    int64_t numa; /* 1: auto */
+    bool truncate, resume, json, pin;
     const char *cpu, *pack_cache;
     const char *model_name, *host;
     int64_t port, workers, batch_tokens, queue_size, log_level, seconds;
-    int64_t shard_tokens; /* no option's: what tune found, or 0 */
     int64_t max_connections, max_body, max_header;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
     bool allow_half_close;
+    int64_t log_format;
+    const char *metrics_buckets;
+    double token_cost;
+    int64_t shard_tokens; /* no option's: what tune found, or 0 */
     bool tune;            /* use what tune found */
     bool help, version;
     bool input_given; /* --input itself, not its environment variable */

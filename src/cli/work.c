@@ -49,6 +49,7 @@ int emb_work_init(struct emb_work *work, const embellama_model *model, const str
         embellama_ctx_options ctx = embellama_ctx_options_default();
         ctx.threads = work->threads;
         ctx.shard_tokens = (size_t)options->shard_tokens;
+        ctx.pin = options->pin;
         rc = embellama_ctx_new(&work->ctx, model, &ctx, error);
     }
     if (rc != EMBELLAMA_OK) {
