@@ -184,6 +184,7 @@ static void on_stopped(void *arg)
     check(f->front->held == 0, "bytes are held after the stop");
     emb_front_free(f->front);
     uv_close((uv_handle_t *)&f->stop, NULL);
+    uv_close((uv_handle_t *)&f->turn, NULL);
     atomic_store(&f->stopped, true);
 }
 
@@ -194,6 +195,12 @@ static void on_stop(uv_async_t *async)
         answer_held();
     }
     emb_front_stop(f->front, on_stopped, f);
+}
+
+static void on_turn(uv_prepare_t *prepare)
+{
+    struct fixture *f = prepare->data;
+    atomic_fetch_add(&f->turns, 1);
 }
 
 static void run(void *arg)
@@ -217,6 +224,9 @@ void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
     check(uv_loop_init(&f->loop) == 0, "no loop");
     check(uv_async_init(&f->loop, &f->stop, on_stop) == 0, "no async");
     f->stop.data = f;
+    check(uv_prepare_init(&f->loop, &f->turn) == 0 && uv_prepare_start(&f->turn, on_turn) == 0, "no prepare");
+    f->turn.data = f;
+    atomic_store(&f->turns, 0);
     int status = emb_front_open(&f->front, &f->loop, &options, &error);
     check(status == 0, status ? error.message : "");
     f->port = emb_front_port(f->front);
@@ -238,13 +248,20 @@ void fixture_join(struct fixture *f)
     check(uv_loop_close(&f->loop) == 0, "handles are left in the loop");
 }
 
-int client_open(const struct fixture *f)
+bool client_connect(const struct fixture *f, int fd)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int status = connect(fd, (struct sockaddr *)&address, sizeof address);
+    check(status == 0 || errno == ECONNREFUSED, "cannot connect");
+    return status == 0;
+}
+
+int client_open(const struct fixture *f)
+{
     struct timeval limit = {.tv_sec = 20};
     int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    check(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0, "cannot connect");
+    check(fd >= 0 && client_connect(f, fd), "cannot connect");
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -20,6 +20,8 @@ struct fixture {
     uv_thread_t thread;
     uv_loop_t loop;
     uv_async_t stop;
+    uv_prepare_t turn;
+    atomic_long turns; /* of the loop */
     struct emb_front *front;
     int port;
     atomic_bool stopped, give_up;
@@ -43,6 +45,7 @@ void fixture_join(struct fixture *f);
 
 /* Blocking sockets with a 20 s timeout. */
 int client_open(const struct fixture *f);
+bool client_connect(const struct fixture *f, int fd); /* false: refused */
 void client_send(int fd, const char *data, size_t size);
 void client_puts(int fd, const char *text);
 
