@@ -60,6 +60,7 @@ int emb_cli_serve(const struct emb_cli_options *options)
         return emb_cli_fail(&error);
     }
     emb_log_set_level((enum emb_log_level)options->log_level);
+    emb_log_set_format((enum emb_log_format)options->log_format);
     struct emb_cli_options tuned = *options;
     use_tuning(&tuned, path);
     struct emb_server_options server = {
@@ -79,6 +80,7 @@ int emb_cli_serve(const struct emb_cli_options *options)
         .max_length = limit,
         .cpu = options->cpu,
         .limits = emb_cli_front_limits(options),
+        .metrics = {.buckets = options->metrics_buckets, .token_cost = options->token_cost},
         .routes = emb_api_routes,
     };
     int rc = emb_server_run(&server, &error);

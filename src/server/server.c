@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "pool/threads.h"
+#include "server/lag.h"
 #include "server/listen.h"
 #include "server/scheduler.h"
 
@@ -25,6 +26,9 @@ struct emb_server {
     struct emb_pool_recipe recipe;
     struct emb_scheduler *scheduler;
     struct emb_front *front;
+    struct emb_metrics *metrics;
+    struct emb_lag lag;
+    uint64_t started; /* uv_hrtime */
 };
 
 const embellama_model *emb_server_model(const struct emb_server *server)
@@ -52,6 +56,32 @@ bool emb_server_stopping(const struct emb_server *server)
     return server->front && emb_front_stopping(server->front);
 }
 
+struct emb_front *emb_server_front(const struct emb_server *server)
+{
+    return server->front;
+}
+
+struct emb_metrics *emb_server_metrics(const struct emb_server *server)
+{
+    return server->metrics;
+}
+
+const struct emb_lag *emb_server_lag(const struct emb_server *server)
+{
+    return &server->lag;
+}
+
+double emb_server_uptime(const struct emb_server *server)
+{
+    return (double)(uv_hrtime() - server->started) / 1e9;
+}
+
+void emb_server_set_log_level(struct emb_server *server, enum emb_log_level level)
+{
+    (void)server;
+    emb_log_set_level(level);
+}
+
 /* ---- Stopping ---- */
 
 static void close_signals(struct emb_server *server)
@@ -66,15 +96,25 @@ static void on_stopped(void *arg)
     close_signals(arg);
 }
 
+void emb_server_drain(struct emb_server *server, const char *why)
+{
+    if (!emb_server_stopping(server)) {
+        emb_log(EMB_LOG_INFO, "stopping", "%s", why);
+        emb_front_stop(server->front, on_stopped, server);
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct emb_server *server = handle->data;
+    char why[32];
     if (emb_server_stopping(server)) {
         emb_log(EMB_LOG_WARN, "killed", "signal=%d", number);
+        emb_log_flush(100);
         _exit(1);
     }
-    emb_log(EMB_LOG_INFO, "stopping", "signal=%d", number);
-    emb_front_stop(server->front, on_stopped, server);
+    snprintf(why, sizeof why, "signal=%d", number);
+    emb_server_drain(server, why);
 }
 
 /* ---- Starting ---- */
@@ -142,6 +182,7 @@ static int open_front(struct emb_server *server, embellama_error *error)
         .limits = server->options->limits,
         .routes = server->options->routes,
         .server = server,
+        .metrics = server->metrics,
     };
     raise_file_limit(options.limits.connections);
     return emb_front_open(&server->front, &server->loop, &options, error);
@@ -188,7 +229,10 @@ static void print_ready(struct emb_server *server)
 
 static int start(struct emb_server *server, embellama_error *error)
 {
-    int status = open_model(server, error);
+    int status = emb_metrics_new(&server->metrics, &server->options->metrics, error);
+    if (status == 0) {
+        status = open_model(server, error);
+    }
     if (status == 0) {
         status = open_scheduler(server, error);
     }
@@ -209,8 +253,10 @@ static void run_to_end(struct emb_server *server)
     uv_run(&server->loop, UV_RUN_DEFAULT);
     emb_front_free(server->front);
     emb_scheduler_free(server->scheduler);
+    emb_lag_stop(&server->lag);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     embellama_model_close(server->model);
+    emb_metrics_free(server->metrics);
     uv_loop_close(&server->loop);
 }
 
@@ -221,6 +267,9 @@ int emb_server_run(const struct emb_server_options *options, embellama_error *er
     if (uv_loop_init(&server.loop) != 0) {
         return emb_fail_nomem(error);
     }
+    emb_log_start();
+    server.started = uv_hrtime();
+    emb_lag_start(&server.lag, &server.loop);
     uv_signal_init(&server.loop, &server.terminate);
     uv_signal_init(&server.loop, &server.interrupt);
     int status = start(&server, error);

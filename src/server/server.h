@@ -4,8 +4,10 @@
 #ifndef EMB_SERVER_H
 #define EMB_SERVER_H
 
+#include "base/log.h"
 #include "embellama/embellama.h"
 #include "server/front_limits.h"
+#include "server/metrics.h"
 
 struct emb_exchange; /* server/exchange.h */
 struct emb_server;
@@ -37,6 +39,7 @@ struct emb_server_options {
     float p;
     size_t max_length;              /* tokens of one input; 0: the model's context */
     const char *cpu;                /* tier or NULL */
+    struct emb_metrics_setup metrics;
     struct emb_front_limits limits;
     const struct emb_route *routes; /* ended by a NULL method */
 };
@@ -52,5 +55,15 @@ const char *emb_server_model_name(const struct emb_server *server);
 const struct emb_server_options *emb_server_options(const struct emb_server *server);
 struct emb_scheduler *emb_server_scheduler(struct emb_server *server);
 bool emb_server_stopping(const struct emb_server *server);
+struct emb_front *emb_server_front(const struct emb_server *server);
+struct emb_metrics *emb_server_metrics(const struct emb_server *server);
+const struct emb_lag *emb_server_lag(const struct emb_server *server);
+double emb_server_uptime(const struct emb_server *server); /* seconds */
+
+/* Stops gracefully, as SIGTERM does. why is for the log, as logfmt: "signal=15". Nothing more happens when it stops already. */
+void emb_server_drain(struct emb_server *server, const char *why);
+
+/* In every process of the server. */
+void emb_server_set_log_level(struct emb_server *server, enum emb_log_level level);
 
 #endif
