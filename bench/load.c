@@ -6,6 +6,7 @@
  * --timeline also every request as a line of CSV. Exits 0 when it ran, whatever the server did, and 2 when it could not run. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,9 +246,9 @@ static void distribution(const char *name, const struct load_result *result, boo
     if (n > 0) {
         printf(",\"mean\":%.4f,\"min\":%.4f", sum / (double)n, values[0]);
         for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-            double rank =
-                marks[i].share * (double)n; /* nearest rank: the smallest value with that share at or below it */
-            size_t index = (size_t)rank < rank ? (size_t)rank : (size_t)rank - (rank >= 1);
+            /* Nearest rank: the smallest value with that share at or below it. */
+            size_t rank = (size_t)ceil(marks[i].share * (double)n);
+            size_t index = rank > 0 ? rank - 1 : 0;
             printf(",\"%s\":%.4f", marks[i].name, values[index < n ? index : n - 1]);
         }
     }
