@@ -7,6 +7,10 @@
 /* health.c */
 void emb_api_health(struct emb_server *server, struct emb_exchange *x);
 
+/* cache_routes.c */
+void emb_api_cache_stats(struct emb_server *server, struct emb_exchange *x);
+void emb_api_cache_clear(struct emb_server *server, struct emb_exchange *x);
+
 /* openai.c */
 void emb_openai_embeddings(struct emb_server *server, struct emb_exchange *x);
 void emb_openai_models(struct emb_server *server, struct emb_exchange *x);

@@ -6,15 +6,17 @@
 #include "api/handlers.h"
 
 const struct emb_route emb_api_routes[] = {
-    {"GET", "/health", emb_api_health},
+    {"GET", "/health", emb_api_health, EMB_ROUTE_PUBLIC},
+    {"GET", "/cache/stats", emb_api_cache_stats, 0},
+    {"POST", "/cache/clear", emb_api_cache_clear, EMB_ROUTE_ADMIN},
 
-    {"POST", "/v1/embeddings", emb_openai_embeddings},
-    {"GET", "/v1/models", emb_openai_models},
-    {"GET", "/v1/models/{id}", emb_openai_model},
+    {"POST", "/v1/embeddings", emb_openai_embeddings, 0},
+    {"GET", "/v1/models", emb_openai_models, 0},
+    {"GET", "/v1/models/{id}", emb_openai_model, 0},
     /* The same for a client whose base URL lacks the /v1. */
-    {"POST", "/embeddings", emb_openai_embeddings},
-    {"GET", "/models", emb_openai_models},
-    {"GET", "/models/{id}", emb_openai_model},
+    {"POST", "/embeddings", emb_openai_embeddings, 0},
+    {"GET", "/models", emb_openai_models, 0},
+    {"GET", "/models/{id}", emb_openai_model, 0},
 
-    {NULL, NULL, NULL},
+    {NULL, NULL, NULL, 0},
 };

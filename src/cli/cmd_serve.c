@@ -80,6 +80,8 @@ int emb_cli_serve(const struct emb_cli_options *options)
         .max_length = limit,
         .cpu = options->cpu,
         .limits = emb_cli_front_limits(options),
+        .access = emb_cli_access(options),
+        .cache = emb_cli_cache(options),
         .metrics = {.buckets = options->metrics_buckets, .token_cost = options->token_cost},
         .routes = emb_api_routes,
     };

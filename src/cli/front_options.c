@@ -1,6 +1,7 @@
-/* Options into limits. */
+/* Options into limits, rights and the cache's size. */
 #include "cli/front_options.h"
 
+#define MEGABYTE ((size_t)1 << 20)
 #define BODIES 4 /* of the largest kind that must fit into what is held at once */
 
 static unsigned milliseconds(int64_t seconds)
@@ -31,4 +32,23 @@ struct emb_front_limits emb_cli_front_limits(const struct emb_cli_options *optio
         limits.unanswered = body * 2;
     }
     return limits;
+}
+
+struct emb_access_options emb_cli_access(const struct emb_cli_options *options)
+{
+    return (struct emb_access_options){.keys = options->api_key,
+                                       .key_file = options->api_key_file,
+                                       .requests_per_minute = (double)options->rate_limit_requests,
+                                       .tokens_per_minute = (double)options->rate_limit_tokens,
+                                       .cors_origins = options->cors_origins,
+                                       .metrics_public = options->metrics_public};
+}
+
+struct emb_cache_options emb_cli_cache(const struct emb_cli_options *options)
+{
+    bool automatic = options->cache_size == EMB_CLI_CACHE_AUTO;
+    return (struct emb_cache_options){.bytes = automatic ? emb_cache_default_bytes()
+                                                         : (size_t)options->cache_size * MEGABYTE,
+                                      .ttl_s = (unsigned)options->cache_ttl,
+                                      .by_client = options->cache_scope == EMB_CLI_CACHE_KEY};
 }

@@ -49,7 +49,9 @@ extern const struct emb_cli_option emb_cli_option_table[];
 
 enum emb_cli_input_format { EMB_CLI_INPUT_TEXT, EMB_CLI_INPUT_JSONL };
 enum emb_cli_output_format { EMB_CLI_OUTPUT_JSONL, EMB_CLI_OUTPUT_NPY, EMB_CLI_OUTPUT_F32 };
+enum emb_cli_cache_scope { EMB_CLI_CACHE_SERVER, EMB_CLI_CACHE_KEY };
 #define EMB_CLI_LENGTH_RECOMMENDED (-1)
+#define EMB_CLI_CACHE_AUTO (-1)
 
 /* FLAG and OFF: bool; INT and WORD: int64_t; NUMBER: double; STRING: const char *, NULL when unset. */
 struct emb_cli_options {
@@ -68,6 +70,11 @@ struct emb_cli_options {
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
     bool allow_half_close;
     int64_t log_format;
+    const char *api_key, *api_key_file, *cors_origins;
+    int64_t rate_limit_requests, rate_limit_tokens; /* a minute; 0: none */
+    int64_t cache_size;                             /* megabytes; -1: auto */
+    int64_t cache_ttl, cache_scope;
+    bool metrics_public;
     const char *metrics_buckets;
     double token_cost;
     int64_t shard_tokens; /* no option's: what tune found, or 0 */

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "server/auth.h"
 #include "server/exchange.h"
 #include "server/http1.h"
 #include "server/listen.h"
@@ -27,6 +28,8 @@ struct emb_front {
     int handles;      /* not yet closed: of the members above */
     struct emb_conn *conns;
     size_t conn_count;
+    size_t exchange_count;
+    uint64_t accepted, refused; /* connections, ever */
     size_t orphan_count; /* exchanges that outlived their connection, as their handlers still have them */
     size_t conn_most;    /* beyond it a connection is closed without a word */
     bool accepting;      /* listeners are open */
@@ -62,6 +65,7 @@ struct emb_exchange {
     bool sent;
     int status;
     char peer[64];
+    struct emb_client client;
     struct emb_buf extra; /* reply's header lines that the handler added */
     struct emb_buf head;
     struct emb_buf body; /* or its piece */

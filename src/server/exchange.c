@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/admission.h"
 #include "server/connection.h"
 #include "server/metrics.h"
 #include "server/router.h"
@@ -47,6 +48,7 @@ struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_re
     x->request = request;
     x->started = uv_hrtime();
     memcpy(x->peer, conn->peer, sizeof x->peer);
+    emb_admission_identify(x);
     read_trace(x);
     emb_buf_init(&x->extra, EXTRA_MAX);
     emb_buf_init(&x->head, HEAD_MAX);
@@ -57,6 +59,7 @@ struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_re
     }
     conn->last = x;
     conn->exchange_count++;
+    x->front->exchange_count++;
     emb_exchange_account(x);
     return x;
 }
@@ -65,6 +68,7 @@ void emb_exchange_free(struct emb_exchange *x)
 {
     emb_exchange_end_stream(x);
     x->front->held -= x->held;
+    x->front->exchange_count--;
     emb_http1_request_free(x->request);
     emb_buf_deinit(&x->extra);
     emb_buf_deinit(&x->head);
@@ -95,6 +99,7 @@ static void count_request(const struct emb_exchange *x, int status, uint64_t tot
         emb_metrics_count(x->front->options.metrics, &(struct emb_metrics_request){
                                                          .route = x->route,
                                                          .model = x->notes.model,
+                                                         .client = x->client.name,
                                                          .status = status,
                                                          .inputs = x->notes.inputs,
                                                          .tokens = x->notes.tokens,
@@ -160,6 +165,11 @@ const char *emb_exchange_traceparent(const struct emb_exchange *x)
     return x->traceparent;
 }
 
+const struct emb_client *emb_exchange_client(const struct emb_exchange *x)
+{
+    return &x->client;
+}
+
 const char *emb_exchange_segment(const struct emb_exchange *x)
 {
     return x->segment;
@@ -209,11 +219,18 @@ void emb_exchange_dispatch(struct emb_exchange *x)
     enum emb_route_result result = emb_route_find(&match, x->front->options.routes, method, path);
     x->segment = match.segment;
     x->route = match.route ? match.route->path : NULL;
+    if (emb_admission_greet(x, match.allow)) {
+        return;
+    }
     if (match.allow[0] != '\0' && result != EMB_ROUTE_OK) {
         emb_exchange_add_header(x, "allow", match.allow);
     }
     switch (result) {
-    case EMB_ROUTE_OK: match.route->handler(x->front->options.server, x); break;
+    case EMB_ROUTE_OK:
+        if (emb_admission_pass(x, match.route)) {
+            match.route->handler(x->front->options.server, x);
+        }
+        break;
     case EMB_ROUTE_OPTIONS: emb_exchange_reply(x, 204, NULL, NULL); break;
     case EMB_ROUTE_WRONG_METHOD:
         emb_exchange_error(x, 405, "invalid_request_error", NULL, "method_not_allowed",

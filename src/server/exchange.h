@@ -11,6 +11,7 @@
 #include "embellama/embellama.h"
 
 struct emb_exchange;
+struct emb_client; /* server/auth.h */
 
 const char *emb_exchange_method(const struct emb_exchange *x);
 const char *emb_exchange_path(const struct emb_exchange *x);       /* without the query, not decoded */
@@ -18,6 +19,9 @@ const char *emb_exchange_request_id(const struct emb_exchange *x); /* sane; sent
 
 /* The request's W3C trace context if it is valid, else NULL. Its trace id are the 32 characters from the fourth. */
 const char *emb_exchange_traceparent(const struct emb_exchange *x);
+
+/* Who sent it: never NULL, good until x is answered. Before its handler is called: an anonymous client. */
+const struct emb_client *emb_exchange_client(const struct emb_exchange *x);
 
 /* Decoded value of the route's "{name}" segment, or NULL. */
 const char *emb_exchange_segment(const struct emb_exchange *x);

@@ -16,6 +16,7 @@ struct emb_front_options {
     const char *host; /* name or address, "[::1]" too; every address of a name is listened on */
     int port;         /* 0: any free one */
     struct emb_front_limits limits;
+    struct emb_access *access;      /* who may do what; NULL: everybody everything */
     const struct emb_route *routes; /* must live as long as the front */
     struct emb_server *server;      /* handed to the handlers */
     struct emb_metrics *metrics;    /* counts what is answered; or NULL */
@@ -32,6 +33,13 @@ int emb_front_port(const struct emb_front *front);
  * and closes idle connections; after limits.stop_accept_ms new ones are refused, also where another process has the
  * listening sockets open. Then calls stopped, once, from the loop. May be called again: nothing more happens. */
 void emb_front_stop(struct emb_front *front, void (*stopped)(void *arg), void *arg);
+struct emb_front_stats {
+    size_t connections, connections_limit;
+    size_t exchanges;           /* requests not yet fully answered */
+    size_t held, held_limit;    /* bytes of requests and replies */
+    uint64_t accepted, refused; /* connections, ever; refused ones are among the accepted */
+};
+struct emb_front_stats emb_front_stats(const struct emb_front *front);
 bool emb_front_stopping(const struct emb_front *front);
 
 /* Only after stopped was called. NULL is allowed. */

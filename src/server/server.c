@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "pool/threads.h"
+#include "server/footprint.h"
 #include "server/lag.h"
 #include "server/listen.h"
 #include "server/scheduler.h"
@@ -25,9 +26,12 @@ struct emb_server {
     embellama_model *model;
     struct emb_pool_recipe recipe;
     struct emb_scheduler *scheduler;
+    struct emb_access *access;
+    struct emb_cache *cache;
     struct emb_front *front;
     struct emb_metrics *metrics;
     struct emb_lag lag;
+    struct emb_footprint footprint;
     uint64_t started; /* uv_hrtime */
 };
 
@@ -61,6 +65,16 @@ struct emb_front *emb_server_front(const struct emb_server *server)
     return server->front;
 }
 
+struct emb_access *emb_server_access(const struct emb_server *server)
+{
+    return server->access;
+}
+
+struct emb_cache *emb_server_cache(const struct emb_server *server)
+{
+    return server->cache;
+}
+
 struct emb_metrics *emb_server_metrics(const struct emb_server *server)
 {
     return server->metrics;
@@ -69,6 +83,11 @@ struct emb_metrics *emb_server_metrics(const struct emb_server *server)
 const struct emb_lag *emb_server_lag(const struct emb_server *server)
 {
     return &server->lag;
+}
+
+struct emb_footprint *emb_server_footprint(struct emb_server *server)
+{
+    return &server->footprint;
 }
 
 double emb_server_uptime(const struct emb_server *server)
@@ -167,6 +186,13 @@ static int open_scheduler(struct emb_server *server, embellama_error *error)
     return rc;
 }
 
+static int open_cache(struct emb_server *server, embellama_error *error)
+{
+    struct emb_cache_options options = server->options->cache;
+    options.dim = embellama_dim(server->model);
+    return emb_cache_new(&server->cache, &options, error);
+}
+
 static int watch(struct emb_server *server, uv_signal_t *handle, int number, embellama_error *error)
 {
     handle->data = server;
@@ -182,6 +208,7 @@ static int open_front(struct emb_server *server, embellama_error *error)
         .limits = server->options->limits,
         .routes = server->options->routes,
         .server = server,
+        .access = server->access,
         .metrics = server->metrics,
     };
     raise_file_limit(options.limits.connections);
@@ -231,7 +258,13 @@ static int start(struct emb_server *server, embellama_error *error)
 {
     int status = emb_metrics_new(&server->metrics, &server->options->metrics, error);
     if (status == 0) {
+        status = emb_access_new(&server->access, &server->options->access, error);
+    }
+    if (status == 0) {
         status = open_model(server, error);
+    }
+    if (status == 0) {
+        status = open_cache(server, error);
     }
     if (status == 0) {
         status = open_scheduler(server, error);
@@ -256,6 +289,8 @@ static void run_to_end(struct emb_server *server)
     emb_lag_stop(&server->lag);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     embellama_model_close(server->model);
+    emb_cache_free(server->cache);
+    emb_access_free(server->access);
     emb_metrics_free(server->metrics);
     uv_loop_close(&server->loop);
 }

@@ -6,13 +6,25 @@
 
 #include "base/log.h"
 #include "embellama/embellama.h"
+#include "server/admission.h"
+#include "server/cache.h"
 #include "server/front_limits.h"
 #include "server/metrics.h"
 
 struct emb_exchange; /* server/exchange.h */
 struct emb_server;
+struct emb_front;     /* server/listen.h */
+struct emb_lag;       /* server/lag.h */
+struct emb_footprint; /* server/footprint.h */
 
 typedef void (*emb_handler)(struct emb_server *server, struct emb_exchange *exchange);
+
+/* What a route needs of a client where API keys are configured: any key, unless one of these. */
+enum emb_route_flags {
+    EMB_ROUTE_PUBLIC = 1,  /* nothing, and it is not counted against a rate */
+    EMB_ROUTE_ADMIN = 2,   /* a key of the role admin; without keys, to be asked from this machine */
+    EMB_ROUTE_METRICS = 4, /* public where --metrics-public says so */
+};
 
 /* One method of one path. A path segment "{name}" matches any one segment (exchange.h gives its decoded value). A GET route
  * answers HEAD too. Wrong method on a known path: 405 with Allow; unknown path: 404; both in the envelope of exchange.h. A trailing slash is
@@ -21,6 +33,7 @@ struct emb_route {
     const char *method; /* "GET", "POST" */
     const char *path;   /* "/v1/models/{id}" */
     emb_handler handler;
+    unsigned flags; /* enum emb_route_flags */
 };
 
 struct emb_server_options {
@@ -41,6 +54,8 @@ struct emb_server_options {
     const char *cpu;                /* tier or NULL */
     struct emb_metrics_setup metrics;
     struct emb_front_limits limits;
+    struct emb_access_options access;
+    struct emb_cache_options cache; /* dim is set from the model */
     const struct emb_route *routes; /* ended by a NULL method */
 };
 
@@ -56,8 +71,11 @@ const struct emb_server_options *emb_server_options(const struct emb_server *ser
 struct emb_scheduler *emb_server_scheduler(struct emb_server *server);
 bool emb_server_stopping(const struct emb_server *server);
 struct emb_front *emb_server_front(const struct emb_server *server);
+struct emb_access *emb_server_access(const struct emb_server *server);
+struct emb_cache *emb_server_cache(const struct emb_server *server);
 struct emb_metrics *emb_server_metrics(const struct emb_server *server);
 const struct emb_lag *emb_server_lag(const struct emb_server *server);
+struct emb_footprint *emb_server_footprint(struct emb_server *server);
 double emb_server_uptime(const struct emb_server *server); /* seconds */
 
 /* Stops gracefully, as SIGTERM does. why is for the log, as logfmt: "signal=15". Nothing more happens when it stops already. */

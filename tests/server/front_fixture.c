@@ -165,17 +165,17 @@ static void stream(struct emb_server *server, struct emb_exchange *x)
 }
 
 static const struct emb_route routes[] = {
-    {"GET", "/", echo},
-    {"POST", "/", echo},
-    {"GET", "/models/{id}", show_model},
-    {"GET", "/big", big},
-    {"GET", "/hold", hold},
-    {"POST", "/hold", hold},
-    {"GET", "/keep", keep},
-    {"POST", "/release", release_all},
-    {"GET", "/trace", show_trace},
-    {"GET", "/stream/{kind}", stream},
-    {NULL, NULL, NULL},
+    {"GET", "/", echo, 0},
+    {"POST", "/", echo, 0},
+    {"GET", "/models/{id}", show_model, 0},
+    {"GET", "/big", big, 0},
+    {"GET", "/hold", hold, 0},
+    {"POST", "/hold", hold, 0},
+    {"GET", "/keep", keep, 0},
+    {"POST", "/release", release_all, 0},
+    {"GET", "/trace", show_trace, 0},
+    {"GET", "/stream/{kind}", stream, 0},
+    {NULL, NULL, NULL, 0},
 };
 
 static void on_stopped(void *arg)
