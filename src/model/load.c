@@ -77,6 +77,7 @@ static int choose_kernels(struct emb_model *m, const embellama_model_options *op
     }
     m->precision = options->precision;
     if (m->precision == EMBELLAMA_PRECISION_AUTO) {
+        /* Also of quantised files: int8 on top of the loss of Q8_0 falls to a cosine of 0.9987 over passages of 512 tokens. */
         m->precision = m->kernels->gemm_bf16.native ? EMBELLAMA_PRECISION_BF16 : EMBELLAMA_PRECISION_F32;
     }
     switch (m->precision) {
