@@ -1,7 +1,8 @@
 """Speed of Embellama beside its peers in one run: rounds of each program in turn, medians, and the worst cosine.
 
     compare.py --bulk PROGRAM --model DIR [--gguf FILE] [--corpus DIR] [--sides embellama-bf16,ort-f32,...] [--skip latency,...]
-               [--shapes bge-base,...] [--rounds 5] [--threads 2] [--share 1] [--output FILE.json] [--write-docs FILE.md]
+               [--shapes bge-base,...] [--rounds 5] [--threads 2] [--share 1] [--output FILE.json] [--gemm FILE.txt]
+               [--write-docs FILE.md]
 
 Every program does the whole work from text to normalised vector, in its own process, with the same number of threads, texts
 truncated at 512 tokens. Peers get batches of 32 sorted by length and the fastest of their sensible settings (peers/*.py). While
@@ -240,6 +241,7 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--share", type=float, default=1.0, help="of each set's texts, for a quick look")
     parser.add_argument("--output", help="results as JSON")
+    parser.add_argument("--gemm", help="what gemm_peers printed, for the report")
     parser.add_argument("--write-docs", help="page to put the tables into; a chart goes beside it")
     args = parser.parse_args()
     for name in filter(None, args.shapes.split(",")):
@@ -272,9 +274,9 @@ def main():
         with open(args.output, "w", encoding="utf-8") as f:
             json.dump(results, f, indent=1)
         progress(f"written to {args.output}")
-    print(report.render(results))
+    print(report.render(results, args.gemm))
     if args.write_docs:
-        report.write_docs(results, args.write_docs)
+        report.write_docs(results, args.write_docs, args.gemm)
 
 
 if __name__ == "__main__":

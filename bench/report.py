@@ -1,12 +1,14 @@
 """Tables of a run of compare.py, as Markdown: speeds, latencies, ratios to each peer, and whether the goals hold.
 
-    report.py RESULTS.json [--write-docs FILE.md] [--save-baseline FILE.json]
+    report.py RESULTS.json [--gemm FILE.txt] [--write-docs FILE.md] [--save-baseline FILE.json]
 
-baseline.json beside this file, where there is one, holds the ratios of an earlier state, for a table of before and after.
+--gemm adds what gemm_peers printed: tables of matrix products. baseline.json beside this file, where there is one, holds the ratios of
+an earlier state, for a table of before and after.
 """
 import argparse
 import json
 import os
+import re
 
 import chart
 
@@ -42,6 +44,9 @@ SINGLE_GOALS = [
     ("one text of 512 tokens", "embellama-bf16", "bf16", 0.75),
     ("one text of 512 tokens", "embellama-int8", "", 0.6),
 ]
+# Least share, over all sizes, of a plain product: CPU tier (None: the best), type, of what, at least.
+GEMM_GOALS = [(None, "f32", "the peak", 0.95), (None, "bf16", "the peak", 0.95), (None, "int8", "the peak", 0.92),
+              ("avx2", "f32", "libxsmm", 0.9)]
 
 
 def label(key):
@@ -169,6 +174,30 @@ def goal_rows(jobs):
     return rows
 
 
+def read_gemm(path):
+    """(The text gemm_peers wrote, [(tier, type, share of the peak, libxsmm's share or None)])."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read().strip()
+    rows, tier = [], ""
+    for line in text.split("\n"):
+        tier = m.group(1) if (m := re.match(r"Tier (\w+),", line)) else tier
+        if m := re.match(r"\| (f32|bf16|int8) [^|]*\|[^|]*\| ([\d.]+) % \| (?:([\d.]+) %)?", line):
+            rows.append((tier, m[1], float(m[2]) / 100, float(m[3]) / 100 if m[3] else None))
+    return text, rows
+
+
+def gemm_rows(gemm):
+    rows = []
+    for tier, kind, of, least in GEMM_GOALS:
+        tier = tier or (gemm[0][0] if gemm else "")
+        got = [share / (other if of == "libxsmm" else 1) for t, k, share, other in gemm
+               if (t, k) == (tier, kind) and (of != "libxsmm" or other)]
+        if got:
+            rows.append([f"plain product, one core, {kind}, {tier}: least share of {of}", f"{min(got):.2f}", f"≥ {least}",
+                         f"≥ {least}", "yes" if min(got) >= least else "no"])
+    return rows
+
+
 def ratios_to_yardstick(results):
     """{set: {our side: times as fast as the yardstick}}: what can be compared between runs and machines."""
     job = results["jobs"][0]
@@ -184,7 +213,8 @@ def before_and_after(results):
     rows = [[f"{label(key)}, {name}", f"{old:.2f}" if (old := before.get(name, {}).get(key)) else "not there", f"{now:.2f}"]
             for name, sides in ratios_to_yardstick(results).items() for key, now in sides.items()]
     head = [f"times as fast as {label(YARDSTICK)}", "first version", "now"]
-    return "### Before and after\n\n" + table(head, rows) if rows else ""
+    return ("### Before and after\n\nThe first version was measured in a run of its own with ONNX Runtime, on the same kind of machine.\n\n"
+            + table(head, rows)) if rows else ""
 
 
 def versions(job):
@@ -208,7 +238,9 @@ def conditions(results):
     return text
 
 
-def render(results):
+def render(results, gemm=None):
+    """gemm: the file with gemm_peers' tables, or None."""
+    products, product_rows = read_gemm(gemm) if gemm else ("", [])
     jobs = {job["name"]: job for job in results["jobs"]}
     parts = [conditions(results)]
     for name, job in jobs.items():
@@ -218,7 +250,10 @@ def render(results):
         ratios = ratio_tables(job)
         if ratios:
             parts += ["Ratios (bold where the peer is faster):", ratios, "Where a peer is faster:", beaten(job)]
-    parts += ["### Goals", table(["ratio", "measured", "goal", "aim", "holds"], goal_rows(jobs)), before_and_after(results)]
+    if products:
+        parts += ["### Matrix products", products]
+    parts += ["### Goals", table(["ratio", "measured", "goal", "aim", "holds"], goal_rows(jobs) + gemm_rows(product_rows)),
+              before_and_after(results)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -229,7 +264,7 @@ def bars(results):
                        for name, measured in job["bulk"].items()])
 
 
-def write_docs(results, path):
+def write_docs(results, path, gemm=None):
     picture = os.path.splitext(path)[0] + ".svg"
     with open(path, encoding="utf-8") as f:
         page = f.read()
@@ -238,7 +273,7 @@ def write_docs(results, path):
     if not found:
         raise SystemExit(f"report: {path} lacks the lines {BEGIN} and {END}")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(f"{head}{BEGIN}\n![Tokens per second]({os.path.basename(picture)})\n\n{render(results)}\n{END}{tail}")
+        f.write(f"{head}{BEGIN}\n![Tokens per second]({os.path.basename(picture)})\n\n{render(results, gemm)}\n{END}{tail}")
     with open(picture, "w", encoding="utf-8") as f:
         f.write(bars(results))
 
@@ -246,14 +281,15 @@ def write_docs(results, path):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("results")
+    parser.add_argument("--gemm")
     parser.add_argument("--write-docs")
     parser.add_argument("--save-baseline")
     args = parser.parse_args()
     with open(args.results, encoding="utf-8") as f:
         results = json.load(f)
-    print(render(results))
+    print(render(results, args.gemm))
     if args.write_docs:
-        write_docs(results, args.write_docs)
+        write_docs(results, args.write_docs, args.gemm)
     if args.save_baseline:
         with open(args.save_baseline, "w", encoding="utf-8") as f:
             json.dump(ratios_to_yardstick(results), f, indent=1)
