@@ -55,6 +55,17 @@ int emb_front_port(const struct emb_front *front)
     return front->port;
 }
 
+struct emb_front_stats emb_front_stats(const struct emb_front *front)
+{
+    return (struct emb_front_stats){.connections = front->conn_count,
+                                    .connections_limit = front->options.limits.connections,
+                                    .exchanges = front->exchange_count,
+                                    .held = front->held,
+                                    .held_limit = front->options.limits.held,
+                                    .accepted = front->accepted,
+                                    .refused = front->refused};
+}
+
 bool emb_front_stopping(const struct emb_front *front)
 {
     return front->stopping;
