@@ -6,6 +6,16 @@
 
 /* health.c */
 void emb_api_health(struct emb_server *server, struct emb_exchange *x);
+void emb_api_health_live(struct emb_server *server, struct emb_exchange *x);
+void emb_api_health_ready(struct emb_server *server, struct emb_exchange *x);
+
+/* scrape.c */
+void emb_api_metrics(struct emb_server *server, struct emb_exchange *x);
+
+/* admin.c */
+void emb_api_admin_status(struct emb_server *server, struct emb_exchange *x);
+void emb_api_admin_log_level(struct emb_server *server, struct emb_exchange *x);
+void emb_api_admin_drain(struct emb_server *server, struct emb_exchange *x);
 
 /* cache_routes.c */
 void emb_api_cache_stats(struct emb_server *server, struct emb_exchange *x);

@@ -7,6 +7,12 @@
 
 const struct emb_route emb_api_routes[] = {
     {"GET", "/health", emb_api_health, EMB_ROUTE_PUBLIC},
+    {"GET", "/health/live", emb_api_health_live, EMB_ROUTE_PUBLIC},
+    {"GET", "/health/ready", emb_api_health_ready, EMB_ROUTE_PUBLIC},
+    {"GET", "/metrics", emb_api_metrics, EMB_ROUTE_METRICS},
+    {"GET", "/admin/status", emb_api_admin_status, EMB_ROUTE_ADMIN},
+    {"POST", "/admin/log-level", emb_api_admin_log_level, EMB_ROUTE_ADMIN},
+    {"POST", "/admin/drain", emb_api_admin_drain, EMB_ROUTE_ADMIN},
     {"GET", "/cache/stats", emb_api_cache_stats, 0},
     {"POST", "/cache/clear", emb_api_cache_clear, EMB_ROUTE_ADMIN},
 
