@@ -1,406 +1,309 @@
 /* Requests for vectors, from body to reply. Owns their memory and their way between the loop, the thread pool of
- * the loop (large bodies and replies, so that the loop keeps answering) and the scheduler. Knows no dialect. */
+ * the loop (large bodies, so that the loop keeps answering) and the scheduler. Knows no dialect. */
 #include "api/embed_request.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "api/body_json.h"
+#include "api/embed_terms.h"
+#include "base/json_write.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "base/utf8.h"
 #include "server/exchange.h"
+#include "server/scheduler.h"
 
 enum {
     /* Bodies up to this are read on the loop: some 50 microseconds of tokenising. */
     LOOP_BODY_BYTES = 8192,
-    /* Replies of up to this many values are written on the loop: some 500 microseconds as decimals. */
-    LOOP_REPLY_VALUES = 16384,
-    /* JSON around a vector, and around all of them with the model's name in it. */
-    VECTOR_FRAME_BYTES = 128,
-    REPLY_FRAME_BYTES = 65536,
+    /* Replies of up to this many values are written at once: some 500 microseconds as decimals. Longer ones in pieces. */
+    WHOLE_REPLY_VALUES = 16384,
+    /* Most bytes of a reply that is written at once, and of a piece. */
+    REPLY_BYTES = 4 * EMB_PIECE_BYTES,
 };
 
-enum stage { READING, QUEUED, WRITING };
-
 struct request {
-    struct emb_embed_request r; /* first: read and write get it */
+    struct emb_embed_request r; /* first: the dialect's functions get it */
     struct emb_server *server;
     struct emb_exchange *x; /* NULL once the client is gone */
-    enum stage stage;
+    bool queued;            /* job is with the scheduler */
+    uint64_t arrived_ns;
+    struct emb_embed_terms terms;
     uv_work_t work;
     char *copy; /* of a large body, since the exchange's own may vanish with the client */
     const char *body;
     size_t body_size;
+    uint64_t tokenize_ns;
     embellama_normalize normalize; /* after a cut */
     float p;
     struct emb_job job;
-    int *statuses;
-    struct emb_buf reply;
+    size_t written; /* inputs of the reply in pieces so far */
 };
 
 static void request_free(struct request *q)
 {
     emb_free(q->copy);
-    emb_free(q->r.ids);
-    emb_free(q->r.counts);
-    emb_free(q->r.vectors);
-    emb_free(q->statuses);
-    emb_buf_deinit(&q->reply);
+    emb_embed_inputs_deinit(&q->r.inputs);
     emb_free(q);
 }
 
-/* ---- Refusals ---- */
-
-static int refuse(struct emb_embed_request *r, int http, const char *type, const char *param, const char *code,
-                  const char *format, va_list args)
+static void refuse_and_free(struct request *q)
 {
-    struct emb_refusal *refusal = &r->refusal;
-    refusal->http = http;
-    refusal->type = type;
-    refusal->code = code;
-    snprintf(refusal->param, sizeof refusal->param, "%s", param ? param : "");
-    vsnprintf(refusal->message, sizeof refusal->message, format, args);
-    return -1;
+    emb_refusal_answer(&q->r.refusal, q->x);
+    request_free(q);
 }
 
-int emb_embed_refuse(struct emb_embed_request *r, int http, const char *type, const char *param, const char *code,
-                     const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    refuse(r, http, type, param, code, format, args);
-    va_end(args);
-    return -1;
-}
-
-int emb_embed_invalid(struct emb_embed_request *r, const char *param, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    refuse(r, 400, "invalid_request_error", param, NULL, format, args);
-    va_end(args);
-    return -1;
-}
-
-/* The refusal for a status of the library's. */
-static int refuse_status(struct emb_embed_request *r, const char *param, int status, const char *message)
-{
-    int http = embellama_status_http(status);
-    const char *code = status == EMBELLAMA_E_NOT_FINITE ? "not_finite"
-                       : status == EMBELLAMA_E_NOMEM    ? "out_of_memory"
-                                                        : NULL;
-    return emb_embed_refuse(r, http, http < 500 ? "invalid_request_error" : "server_error", param, code, "%s: %s",
-                            param, message);
-}
-
-static int refuse_nomem(struct emb_embed_request *r)
-{
-    return emb_embed_refuse(r, 503, "server_error", NULL, "out_of_memory", "There is no memory for this request now");
-}
-
-const char *emb_embed_excerpt(const char *text, size_t text_size, char *out, size_t size)
-{
-    if (text_size < size) {
-        memcpy(out, text, text_size);
-        out[text_size] = '\0';
-        return out;
-    }
-    size_t kept = emb_utf8_valid_prefix(text, size - 4);
-    memcpy(out, text, kept);
-    memcpy(out + kept, "...", 4);
-    return out;
-}
-
-static void answer_refusal(struct emb_exchange *x, const struct emb_scheduler *scheduler,
-                           const struct emb_refusal *refusal)
-{
-    if (refusal->http == 503) {
-        char seconds[12];
-        snprintf(seconds, sizeof seconds, "%u", (emb_scheduler_retry_after_ms(scheduler) + 999) / 1000);
-        emb_exchange_add_header(x, "retry-after", seconds);
-    }
-    emb_exchange_notes(x)->error = refusal->code ? refusal->code : refusal->type;
-    emb_exchange_error(x, refusal->http, refusal->type, refusal->param[0] ? refusal->param : NULL, refusal->code, "%s",
-                       refusal->message);
-}
-
-/* ---- Inputs ---- */
-
-/* Keeps the input of count tokens that lies behind the others in r->ids, of which only limit have to be there if
- * it is too long. */
-static int keep(struct emb_embed_request *r, const char *name, size_t count)
-{
-    if (count > r->limit) {
-        if (!r->truncate) {
-            return emb_embed_invalid(r, name,
-                                     "This model's maximum context length is %zu tokens, however you requested %zu "
-                                     "tokens (%s). Please shorten it, "
-                                     "or send \"truncate\": true to have it cut.",
-                                     r->limit, count, name);
-        }
-        count = embellama_truncate_ids(r->model, r->ids + r->tokens, count, r->limit);
-        r->truncated++;
-    }
-    if (!emb_grow(&r->counts, &r->counts_capacity, r->inputs + 1, sizeof *r->counts)) {
-        return refuse_nomem(r);
-    }
-    r->counts[r->inputs++] = (uint32_t)count;
-    r->tokens += count;
-    return 0;
-}
-
-/* Room for n more ids. */
-static bool make_room(struct emb_embed_request *r, size_t n)
-{
-    size_t need;
-    return emb_add(r->tokens, n, &need) && emb_grow(&r->ids, &r->ids_capacity, need, sizeof *r->ids);
-}
-
-int emb_embed_add_text(struct emb_embed_request *r, const char *name, embellama_text text)
-{
-    embellama_error error = {0};
-    size_t room = r->limit, count = 0;
-    for (int tries = 0; tries < 2; tries++) {
-        if (!make_room(r, room)) {
-            return refuse_nomem(r);
-        }
-        int rc = embellama_tokenize(r->model, text, NULL, r->ids + r->tokens, NULL, room, &count, &error);
-        if (rc != EMBELLAMA_OK) {
-            return refuse_status(r, name, rc, error.message);
-        }
-        if (count <= room || !r->truncate) {
-            break;
-        }
-        room = count;
-    }
-    return keep(r, name, count);
-}
-
-static int refuse_token(struct emb_embed_request *r, const char *name, size_t index, int64_t id)
-{
-    return emb_embed_invalid(
-        r, name,
-        "%s: token id %lld at position %zu is outside this model's vocabulary of %zu tokens. The client probably "
-        "tokenised with "
-        "another model's vocabulary: let it send text instead (LangChain: check_embedding_ctx_length=False).",
-        name, (long long)id, index, embellama_model_get_info(r->model)->vocab_size);
-}
-
-/* Reads the JSON array into content[0..n). */
-static int read_ids(struct emb_embed_request *r, const char *name, struct emb_json_value ids, int32_t *content)
-{
-    size_t i = 0;
-    for (struct emb_json_iter it = emb_json_iterate(ids); emb_json_next(&it); i++) {
-        int64_t id;
-        if (!emb_json_int(it.value, &id)) {
-            return emb_embed_invalid(r, name,
-                                     "'$.%s' is invalid: it is a list of token ids, but its element %zu is %s.", name,
-                                     i, emb_json_type_name(emb_json_type(it.value)));
-        }
-        if (id < 0 || id > INT32_MAX) {
-            return refuse_token(r, name, i, id);
-        }
-        content[i] = (int32_t)id;
-    }
-    return 0;
-}
-
-static int complete(struct emb_embed_request *r, const char *name, embellama_ids content)
-{
-    embellama_error error = {0};
-    size_t room = r->limit, count = 0;
-    for (int tries = 0; tries < 2; tries++) {
-        if (!make_room(r, room)) {
-            return refuse_nomem(r);
-        }
-        int rc = embellama_complete_ids(r->model, content, r->ids + r->tokens, room, &count, &error);
-        if (rc == EMBELLAMA_E_TOKEN_ID && error.offset < content.count) {
-            return refuse_token(r, name, error.offset, content.ids[error.offset]);
-        }
-        if (rc != EMBELLAMA_OK) {
-            return refuse_status(r, name, rc, error.message);
-        }
-        if (count <= room || !r->truncate) {
-            break;
-        }
-        room = count;
-    }
-    return keep(r, name, count);
-}
-
-int emb_embed_add_ids(struct emb_embed_request *r, const char *name, struct emb_json_value ids)
-{
-    size_t n = 0;
-    for (struct emb_json_iter it = emb_json_iterate(ids); emb_json_next(&it);) {
-        n++;
-    }
-    if (n == 0) {
-        return emb_embed_invalid(r, name, "'$.%s' is invalid: it is an empty list of token ids.", name);
-    }
-    int32_t *content = emb_alloc(n, sizeof *content);
-    if (!content) {
-        return refuse_nomem(r);
-    }
-    int rc = read_ids(r, name, ids, content);
-    if (rc == 0) {
-        rc = complete(r, name, (embellama_ids){.ids = content, .count = n});
-    }
-    emb_free(content);
-    return rc;
-}
+/* ---- For dialects ---- */
 
 const float *emb_embed_vector(const struct emb_embed_request *r, size_t i)
 {
-    return r->vectors + i * embellama_dim(r->model);
+    return emb_embed_inputs_status(&r->inputs, i) == EMBELLAMA_OK ? emb_embed_inputs_vector(&r->inputs, i) : NULL;
+}
+
+void emb_embed_write_errors(const struct emb_embed_request *r, struct emb_buf *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->inputs.count; i++) {
+        int status = emb_embed_inputs_status(&r->inputs, i);
+        if (status != EMBELLAMA_OK) {
+            emb_buf_printf(out, "%s{\"index\":%zu,\"code\":", n++ == 0 ? ",\"errors\":[" : ",", i);
+            emb_json_write_cstring(out, emb_refusal_code(status));
+            emb_buf_puts(out, ",\"message\":");
+            emb_json_write_cstring(out, embellama_status_message(status));
+            emb_buf_puts(out, "}");
+        }
+    }
+    emb_buf_puts(out, n > 0 ? "]" : "");
+}
+
+/* ---- Writing ---- */
+
+static void write_input(struct request *q, size_t i, struct emb_buf *out)
+{
+    struct emb_embed_request *r = &q->r;
+    if (r->dimensions < embellama_dim(r->inputs.model) && emb_embed_vector(r, i)) {
+        embellama_normalize_vector(emb_embed_inputs_vector(&r->inputs, i), r->dimensions, q->normalize, q->p);
+    }
+    r->dialect->input(r, i, out);
+}
+
+/* A piece: inputs until it is large, with what stands before the first and behind the last. */
+static enum emb_piece write_piece(void *arg, struct emb_buf *out)
+{
+    struct request *q = arg;
+    if (q->written == 0) {
+        q->r.dialect->begin(&q->r, out);
+    }
+    for (size_t values = 0; q->written < q->r.inputs.count; q->written++) {
+        if (values >= WHOLE_REPLY_VALUES || out->size >= EMB_PIECE_BYTES) {
+            return EMB_PIECE_MORE;
+        }
+        write_input(q, q->written, out);
+        values += q->r.dimensions;
+    }
+    q->r.dialect->end(&q->r, out);
+    return out->failed ? EMB_PIECE_FAILED : EMB_PIECE_LAST;
+}
+
+static void on_written(void *arg)
+{
+    request_free(arg);
+}
+
+static void add_headers(const struct request *q)
+{
+    const struct emb_embed_inputs *in = &q->r.inputs;
+    if (in->truncated > 0) {
+        char count[24];
+        snprintf(count, sizeof count, "%zu", in->truncated);
+        emb_exchange_add_header(q->x, "x-embellama-truncated", count);
+    }
+    if (emb_server_cache(q->server)) {
+        emb_exchange_add_header(q->x, "x-embellama-cache",
+                                in->misses == 0           ? "hit"
+                                : in->misses == in->count ? "miss"
+                                                          : "partial");
+    }
+}
+
+static void answer(struct request *q)
+{
+    add_headers(q);
+    if (q->r.inputs.count * q->r.dimensions > WHOLE_REPLY_VALUES) {
+        struct emb_exchange_source source = {.next = write_piece, .over = on_written, .arg = q};
+        emb_exchange_stream(q->x, 200, "application/json", EMB_LENGTH_UNKNOWN, &source);
+        return;
+    }
+    struct emb_buf reply;
+    emb_buf_init(&reply, REPLY_BYTES);
+    while (write_piece(q, &reply) == EMB_PIECE_MORE) {
+    }
+    emb_exchange_reply(q->x, 200, "application/json", &reply);
+    request_free(q);
+}
+
+/* ---- Computing ---- */
+
+/* Refuses a request one of whose inputs failed, unless a part will do and there is one. */
+static bool refuse_failed(struct request *q)
+{
+    const struct emb_embed_inputs *in = &q->r.inputs;
+    size_t failed = 0, first = in->count;
+    for (size_t i = 0; i < in->count; i++) {
+        if (emb_embed_inputs_status(in, i) != EMBELLAMA_OK && failed++ == 0) {
+            first = i;
+        }
+    }
+    if (failed == 0 || (q->terms.partial && failed < in->count)) {
+        return false;
+    }
+    char name[32] = "input";
+    if (in->count > 1) {
+        snprintf(name, sizeof name, "input[%zu]", first);
+    }
+    emb_refuse_status(&q->r.refusal, name, emb_embed_inputs_status(in, first), NULL);
+    if (q->r.refusal.http == 503) {
+        q->r.refusal.retry_after_ms = emb_scheduler_retry_after_ms(emb_server_scheduler(q->server));
+    }
+    return true;
+}
+
+static void on_computed(struct emb_job *job)
+{
+    struct request *q = job->arg;
+    struct emb_exchange_notes *notes = emb_exchange_notes(q->x);
+    q->queued = false;
+    notes->queue_ns = job->queue_ns;
+    notes->compute_ns = job->compute_ns;
+    emb_embed_inputs_store(&q->r.inputs);
+    if (refuse_failed(q)) {
+        refuse_and_free(q);
+    } else {
+        answer(q);
+    }
+}
+
+static void refuse_submit(struct request *q, enum emb_submit why)
+{
+    struct emb_refusal *refusal = &q->r.refusal;
+    switch (why) {
+    case EMB_SUBMIT_QUEUED: return;
+    case EMB_SUBMIT_TOO_LARGE:
+        refusal->hopeless = true;
+        emb_refuse(
+            refusal, 413, "invalid_request_error", "input", "request_too_large",
+            "This request has %zu inputs of %zu tokens in all: more than this server's queue ever holds. Split it.",
+            q->r.inputs.misses, q->r.inputs.n_ids);
+        return;
+    case EMB_SUBMIT_FULL:
+        emb_refuse(refusal, 503, "server_error", NULL, "queue_full",
+                   "The server is overloaded: its queue has no room for %zu more inputs. Please try again later.",
+                   q->r.inputs.misses);
+        break;
+    case EMB_SUBMIT_LATE:
+        emb_refuse(refusal, 503, "server_error", NULL, "overloaded",
+                   "The server is overloaded: this request would not be answered within its %u ms. Please try again "
+                   "later.",
+                   q->terms.timeout_ms);
+        break;
+    case EMB_SUBMIT_BREAKER:
+        emb_refuse(refusal, 503, "server_error", NULL, "breaker_open",
+                   "The model cannot be run now: its workers keep failing. Please try again later.");
+        break;
+    }
+    refusal->retry_after_ms = emb_scheduler_retry_after_ms(emb_server_scheduler(q->server));
+}
+
+static void submit(struct request *q)
+{
+    struct emb_embed_inputs *in = &q->r.inputs;
+    q->job = (struct emb_job){
+        .inputs = in->misses,
+        .ids = in->ids,
+        .counts = in->counts,
+        .vectors = in->vectors,
+        .statuses = in->statuses,
+        .done = on_computed,
+        .arg = q,
+        .priority = q->terms.priority,
+        .client = emb_exchange_client(q->x)->id,
+        .deadline_ns = q->terms.timeout_ms > 0 ? q->arrived_ns + q->terms.timeout_ms * UINT64_C(1000000) : 0,
+        .request_id = emb_exchange_request_id(q->x),
+    };
+    enum emb_submit result = emb_scheduler_submit(emb_server_scheduler(q->server), &q->job);
+    q->queued = result == EMB_SUBMIT_QUEUED;
+    if (!q->queued) {
+        refuse_submit(q, result);
+        refuse_and_free(q);
+    }
 }
 
 /* ---- Reading ---- */
-
-static bool make_results(struct request *q)
-{
-    size_t values;
-    if (!emb_mul(q->r.inputs, embellama_dim(q->r.model), &values)) {
-        return false;
-    }
-    q->r.vectors = emb_alloc(values, sizeof *q->r.vectors);
-    q->statuses = emb_calloc(q->r.inputs, sizeof *q->statuses);
-    return q->r.vectors && q->statuses;
-}
 
 /* On any thread: from the body to the inputs, or a refusal. */
 static void read_body(struct request *q)
 {
     struct emb_json *json = NULL;
     embellama_error error = {0};
+    uint64_t start = uv_hrtime();
     int rc = emb_body_parse(&json, q->body, q->body_size, &error);
     if (rc == EMBELLAMA_E_NOMEM) {
-        refuse_nomem(&q->r);
+        emb_refuse_nomem(&q->r.refusal);
         return;
     }
     if (rc != EMBELLAMA_OK) {
-        emb_embed_invalid(&q->r, NULL, "We could not parse the JSON body of your request. (HINT: %s.)", error.message);
+        emb_refuse_invalid(&q->r.refusal, NULL, "We could not parse the JSON body of your request. (HINT: %s.)",
+                           error.message);
         return;
     }
     struct emb_json_value root = emb_json_root(json);
     if (emb_json_type(root) != EMB_JSON_OBJECT) {
-        emb_embed_invalid(&q->r, NULL, "The body of your request must be a JSON object, but it is %s.",
-                          emb_json_type_name(emb_json_type(root)));
-    } else if (q->r.dialect->read(&q->r, root) == 0 && !make_results(q)) {
-        refuse_nomem(&q->r);
+        emb_refuse_invalid(&q->r.refusal, NULL, "The body of your request must be a JSON object, but it is %s.",
+                           emb_json_type_name(emb_json_type(root)));
+    } else if (q->r.dialect->read(&q->r, root) == 0) {
+        emb_embed_inputs_prepare(&q->r.inputs, &q->r.refusal);
     }
     emb_json_free(json);
+    q->tokenize_ns = uv_hrtime() - start;
 }
 
-/* ---- Writing ---- */
-
-/* On any thread. */
-static void write_reply(struct request *q)
+/* Charges the client for the tokens; false where they are too many now. */
+static bool charge(struct request *q)
 {
-    struct emb_embed_request *r = &q->r;
-    size_t dim = embellama_dim(r->model);
-    if (r->dimensions < dim) {
-        for (size_t i = 0; i < r->inputs; i++) {
-            embellama_normalize_vector(r->vectors + i * dim, r->dimensions, q->normalize, q->p);
-        }
+    struct emb_charge_refusal why = {0};
+    if (emb_admission_charge(q->x, q->r.inputs.tokens, &why)) {
+        return true;
     }
-    emb_buf_init(&q->reply,
-                 r->inputs * (r->dimensions * (EMB_FLOAT_CHARS + 1) + VECTOR_FRAME_BYTES) + REPLY_FRAME_BYTES);
-    r->dialect->write(r, &q->reply);
-}
-
-static void send_reply(struct request *q)
-{
-    if (q->r.truncated > 0) {
-        char count[24];
-        snprintf(count, sizeof count, "%zu", q->r.truncated);
-        emb_exchange_add_header(q->x, "x-embellama-truncated", count);
-    }
-    emb_exchange_reply(q->x, 200, "application/json", &q->reply);
-    request_free(q);
-}
-
-static void on_write_work(uv_work_t *work)
-{
-    write_reply(work->data);
-}
-
-static void on_written(uv_work_t *work, int status)
-{
-    struct request *q = work->data;
-    if (status != 0 || !q->x) {
-        request_free(q);
-        return;
-    }
-    send_reply(q);
-}
-
-static void start_writing(struct request *q)
-{
-    q->stage = WRITING;
-    if (q->r.inputs * q->r.dimensions > LOOP_REPLY_VALUES &&
-        uv_queue_work(emb_scheduler_loop(emb_server_scheduler(q->server)), &q->work, on_write_work, on_written) == 0) {
-        return;
-    }
-    write_reply(q);
-    send_reply(q);
-}
-
-/* ---- Between ---- */
-
-static void refuse_and_free(struct request *q)
-{
-    answer_refusal(q->x, emb_server_scheduler(q->server), &q->r.refusal);
-    request_free(q);
-}
-
-static void on_job_done(struct emb_job *job)
-{
-    struct request *q = job->arg;
-    struct emb_exchange_notes *notes = emb_exchange_notes(q->x);
-    notes->queue_ns = job->queue_ns;
-    notes->compute_ns = job->compute_ns;
-    for (size_t i = 0; i < job->inputs; i++) {
-        if (job->statuses[i] != EMBELLAMA_OK) {
-            char name[32] = "input";
-            if (job->inputs > 1) {
-                snprintf(name, sizeof name, "input[%zu]", i);
-            }
-            refuse_status(&q->r, name, job->statuses[i], embellama_status_message(job->statuses[i]));
-            refuse_and_free(q);
-            return;
-        }
-    }
-    start_writing(q);
+    q->r.refusal.hopeless = why.hopeless;
+    q->r.refusal.retry_after_ms = why.retry_after_ms;
+    emb_refuse(&q->r.refusal, 429, "tokens", NULL, "rate_limit_exceeded", "%s", why.message);
+    return false;
 }
 
 /* On the loop, once the body was read. */
-static void start_queueing(struct request *q)
+static void on_inputs(struct request *q)
 {
-    struct emb_embed_request *r = &q->r;
     emb_free(q->copy);
     q->copy = NULL;
-    if (r->refusal.http == 0) {
-        struct emb_exchange_notes *notes = emb_exchange_notes(q->x);
-        notes->inputs = r->inputs;
-        notes->tokens = r->tokens;
-        q->job = (struct emb_job){.inputs = r->inputs,
-                                  .ids = r->ids,
-                                  .counts = r->counts,
-                                  .vectors = r->vectors,
-                                  .statuses = q->statuses,
-                                  .done = on_job_done,
-                                  .arg = q};
-        q->stage = QUEUED;
-        if (emb_scheduler_submit(emb_server_scheduler(q->server), &q->job) == EMB_SUBMIT_QUEUED) {
-            return;
-        }
-        emb_embed_refuse(r, 503, "server_error", NULL, "queue_full",
-                         "The server is overloaded: its queue has no room for %zu more inputs. Please try again.",
-                         r->inputs);
+    struct emb_exchange_notes *notes = emb_exchange_notes(q->x);
+    notes->tokenize_ns = q->tokenize_ns;
+    if (q->r.refusal.http == 503) {
+        q->r.refusal.retry_after_ms = emb_scheduler_retry_after_ms(emb_server_scheduler(q->server));
     }
-    refuse_and_free(q);
+    if (q->r.refusal.http != 0) {
+        refuse_and_free(q);
+        return;
+    }
+    notes->model = q->r.model_name;
+    notes->inputs = q->r.inputs.count;
+    notes->tokens = q->r.inputs.tokens;
+    if (!charge(q)) {
+        refuse_and_free(q);
+    } else if (q->r.inputs.misses == 0) {
+        answer(q);
+    } else {
+        submit(q);
+    }
 }
 
 static void on_read_work(uv_work_t *work)
@@ -415,14 +318,14 @@ static void on_read(uv_work_t *work, int status)
         request_free(q);
         return;
     }
-    start_queueing(q);
+    on_inputs(q);
 }
 
 static void on_gone(void *arg)
 {
     struct request *q = arg;
     q->x = NULL;
-    if (q->stage == QUEUED) {
+    if (q->queued) {
         emb_scheduler_cancel(emb_server_scheduler(q->server), &q->job);
         request_free(q);
     } else {
@@ -430,8 +333,28 @@ static void on_gone(void *arg)
     }
 }
 
+static void set_up_inputs(struct request *q)
+{
+    struct emb_embed_inputs *in = &q->r.inputs;
+    const struct emb_server_options *options = emb_server_options(q->server);
+    in->model = emb_server_model(q->server);
+    in->limit = embellama_model_get_info(in->model)->context_length;
+    if (options->max_length > 0 && options->max_length < in->limit) {
+        in->limit = options->max_length;
+    }
+    in->most = options->max_inputs;
+    struct emb_cache *cache = emb_server_cache(q->server);
+    if (cache && q->terms.write_cache) {
+        in->cache = cache;
+        in->client = emb_exchange_client(q->x)->id;
+        in->epoch = emb_cache_epoch(cache);
+        in->read_cache = q->terms.read_cache;
+    }
+    in->only_cached = emb_scheduler_full(emb_server_scheduler(q->server));
+}
+
 static struct request *request_new(struct emb_server *server, struct emb_exchange *x,
-                                   const struct emb_embed_dialect *dialect)
+                                   const struct emb_embed_dialect *dialect, const struct emb_embed_terms *terms)
 {
     struct request *q = emb_calloc(1, sizeof *q);
     if (!q) {
@@ -440,16 +363,14 @@ static struct request *request_new(struct emb_server *server, struct emb_exchang
     const struct emb_server_options *options = emb_server_options(server);
     q->server = server;
     q->x = x;
+    q->arrived_ns = uv_hrtime();
+    q->terms = *terms;
     q->work.data = q;
     q->body = emb_exchange_body(x, &q->body_size);
     q->r.dialect = dialect;
-    q->r.model = emb_server_model(server);
     q->r.model_name = emb_server_model_name(server);
-    const embellama_model_info *info = embellama_model_get_info(q->r.model);
-    q->r.limit = info->context_length;
-    if (options->max_length > 0 && options->max_length < q->r.limit) {
-        q->r.limit = options->max_length;
-    }
+    set_up_inputs(q);
+    const embellama_model_info *info = embellama_model_get_info(q->r.inputs.model);
     q->r.dimensions = info->dim;
     q->normalize = options->normalize != EMBELLAMA_NORMALIZE_AUTO ? options->normalize : info->normalize;
     q->p = options->p;
@@ -459,7 +380,6 @@ static struct request *request_new(struct emb_server *server, struct emb_exchang
 /* A large body is read beside the loop, from a copy. */
 static void start_reading(struct request *q)
 {
-    q->stage = READING;
     if (q->body_size > LOOP_BODY_BYTES) {
         q->copy = emb_alloc(q->body_size + EMB_JSON_PADDING, 1);
         if (q->copy) {
@@ -472,41 +392,41 @@ static void start_reading(struct request *q)
         }
     }
     read_body(q);
-    start_queueing(q);
+    on_inputs(q);
 }
 
-/* What can be refused before the body is looked at. Returns true where it was. */
-static bool refuse_early(struct emb_server *server, struct emb_exchange *x)
+/* What can be refused before the body is looked at. */
+static int check_early(struct emb_server *server, struct emb_exchange *x, struct emb_embed_terms *terms,
+                       struct emb_refusal *refusal)
 {
-    struct emb_embed_request r = {0};
     const char *content_type = emb_exchange_header(x, "content-type");
     if (emb_server_stopping(server)) {
-        emb_embed_refuse(&r, 503, "server_error", NULL, "stopping",
-                         "The server is stopping and takes no new requests.");
-    } else if (!emb_body_is_json(content_type)) {
-        char excerpt[80];
-        emb_embed_refuse(&r, 415, "invalid_request_error", NULL, "unsupported_media_type",
-                         "The body of your request must be JSON, but its Content-Type is '%s'. Send 'Content-Type: "
-                         "application/json'.",
-                         emb_embed_excerpt(content_type, strlen(content_type), excerpt, sizeof excerpt));
-    } else if (emb_scheduler_full(emb_server_scheduler(server))) {
-        emb_embed_refuse(&r, 503, "server_error", NULL, "queue_full",
-                         "The server is overloaded: its queue is full. Please try again.");
-    } else {
-        return false;
+        refusal->retry_after_ms = emb_scheduler_retry_after_ms(emb_server_scheduler(server));
+        return emb_refuse(refusal, 503, "server_error", NULL, "stopping",
+                          "The server is stopping and takes no new requests.");
     }
-    answer_refusal(x, emb_server_scheduler(server), &r.refusal);
-    return true;
+    if (!emb_body_is_json(content_type)) {
+        char excerpt[80];
+        return emb_refuse(refusal, 415, "invalid_request_error", NULL, "unsupported_media_type",
+                          "The body of your request must be JSON, but its Content-Type is '%s'. Send 'Content-Type: "
+                          "application/json'.",
+                          emb_excerpt(content_type, strlen(content_type), excerpt, sizeof excerpt));
+    }
+    return emb_embed_terms_read(terms, x, emb_server_options(server)->request_timeout_ms, refusal);
 }
 
 void emb_embed_serve(struct emb_server *server, struct emb_exchange *x, const struct emb_embed_dialect *dialect)
 {
-    if (refuse_early(server, x)) {
+    struct emb_refusal refusal = {0};
+    struct emb_embed_terms terms;
+    if (check_early(server, x, &terms, &refusal) != 0) {
+        emb_refusal_answer(&refusal, x);
         return;
     }
-    struct request *q = request_new(server, x, dialect);
+    struct request *q = request_new(server, x, dialect, &terms);
     if (!q) {
-        emb_exchange_error(x, 503, "server_error", NULL, "out_of_memory", "There is no memory for this request now");
+        emb_refuse_nomem(&refusal);
+        emb_refusal_answer(&refusal, x);
         return;
     }
     emb_exchange_on_gone(x, on_gone, q);

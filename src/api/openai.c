@@ -12,7 +12,6 @@
 #include "server/exchange.h"
 
 enum {
-    INPUTS_MAX = 2048, /* of one request, as the API documents */
     MODEL_BYTES = 65536,
 };
 
@@ -67,20 +66,21 @@ static int read_model(struct emb_embed_request *r, struct emb_json_value body)
     size_t size;
     char excerpt[128];
     if (!member(body, "model", &v)) {
-        return emb_embed_invalid(r, "model", "you must provide a model parameter");
+        return emb_refuse_invalid(&r->refusal, "model", "you must provide a model parameter");
     }
     if (!emb_json_string(v, &name, &size)) {
-        return emb_embed_invalid(r, "model", "'$.model' is invalid: it must be a string, but it is %s.", type_of(v));
+        return emb_refuse_invalid(&r->refusal, "model", "'$.model' is invalid: it must be a string, but it is %s.",
+                                  type_of(v));
     }
     if (size == 0) {
-        return emb_embed_invalid(r, "model", "you must provide a model parameter");
+        return emb_refuse_invalid(&r->refusal, "model", "you must provide a model parameter");
     }
-    if (!names_model(r->model, r->model_name, name, size)) {
+    if (!names_model(r->inputs.model, r->model_name, name, size)) {
         char served[128];
-        return emb_embed_refuse(r, 404, "invalid_request_error", "model", "model_not_found",
-                                "The model '%s' does not exist. This server has '%s'.",
-                                emb_embed_excerpt(name, size, excerpt, sizeof excerpt),
-                                emb_embed_excerpt(r->model_name, strlen(r->model_name), served, sizeof served));
+        return emb_refuse(&r->refusal, 404, "invalid_request_error", "model", "model_not_found",
+                          "The model '%s' does not exist. This server has '%s'.",
+                          emb_excerpt(name, size, excerpt, sizeof excerpt),
+                          emb_excerpt(r->model_name, strlen(r->model_name), served, sizeof served));
     }
     return 0;
 }
@@ -101,28 +101,29 @@ static int read_format(struct emb_embed_request *r, struct emb_json_value body)
         return 0;
     }
     char excerpt[64];
-    return emb_embed_invalid(
-        r, "encoding_format", "Invalid value for 'encoding_format' = %s. Supported values: ['float', 'base64'].",
-        emb_json_type(v) == EMB_JSON_STRING ? emb_embed_excerpt(format, size, excerpt, sizeof excerpt) : type_of(v));
+    return emb_refuse_invalid(&r->refusal, "encoding_format",
+                              "Invalid value for 'encoding_format' = %s. Supported values: ['float', 'base64'].",
+                              emb_json_type(v) == EMB_JSON_STRING ? emb_excerpt(format, size, excerpt, sizeof excerpt)
+                                                                  : type_of(v));
 }
 
 static int read_dimensions(struct emb_embed_request *r, struct emb_json_value body)
 {
     struct emb_json_value v;
     int64_t dimensions;
-    size_t dim = embellama_dim(r->model);
+    size_t dim = embellama_dim(r->inputs.model);
     if (!member(body, "dimensions", &v)) {
         return 0;
     }
     if (!emb_json_int(v, &dimensions)) {
-        return emb_embed_invalid(r, "dimensions",
-                                 "'$.dimensions' is invalid: it must be an integer from 1 to %zu, but it is %s.", dim,
-                                 type_of(v));
+        return emb_refuse_invalid(&r->refusal, "dimensions",
+                                  "'$.dimensions' is invalid: it must be an integer from 1 to %zu, but it is %s.", dim,
+                                  type_of(v));
     }
     if (dimensions < 1 || (uint64_t)dimensions > dim) {
-        return emb_embed_invalid(r, "dimensions",
-                                 "'$.dimensions' is invalid: it must be from 1 to %zu, but it is %lld.", dim,
-                                 (long long)dimensions);
+        return emb_refuse_invalid(&r->refusal, "dimensions",
+                                  "'$.dimensions' is invalid: it must be from 1 to %zu, but it is %lld.", dim,
+                                  (long long)dimensions);
     }
     r->dimensions = (size_t)dimensions;
     return 0;
@@ -134,21 +135,21 @@ static int read_truncate(struct emb_embed_request *r, struct emb_json_value body
     struct emb_json_value v;
     const char *text;
     size_t size;
-    if (!member(body, "truncate", &v) || emb_json_bool(v, &r->truncate)) {
+    if (!member(body, "truncate", &v) || emb_json_bool(v, &r->inputs.truncate)) {
         return 0;
     }
     if (emb_json_string(v, &text, &size) && (equal("NONE", text, size) || equal("END", text, size))) {
-        r->truncate = text[0] == 'E';
+        r->inputs.truncate = text[0] == 'E';
         return 0;
     }
-    return emb_embed_invalid(r, "truncate", "'$.truncate' is invalid: it must be true or false.");
+    return emb_refuse_invalid(&r->refusal, "truncate", "'$.truncate' is invalid: it must be true or false.");
 }
 
 static int add_text(struct emb_embed_request *r, const char *name, struct emb_json_value v)
 {
     embellama_text text = {0};
     emb_json_string(v, &text.bytes, &text.size);
-    return emb_embed_add_text(r, name, text);
+    return emb_embed_inputs_add_text(&r->inputs, name, text, &r->refusal);
 }
 
 /* A list of strings, or of lists of token ids: all of one kind. */
@@ -156,18 +157,19 @@ static int read_list(struct emb_embed_request *r, struct emb_json_value list, en
 {
     char name[32];
     for (struct emb_json_iter it = emb_json_iterate(list); emb_json_next(&it);) {
-        snprintf(name, sizeof name, "input[%zu]", r->inputs);
+        snprintf(name, sizeof name, "input[%zu]", r->inputs.count);
         enum emb_json_type type = emb_json_type(it.value);
         if (type != kind) {
-            return emb_embed_invalid(r, name, "'$.%s' is invalid: it is %s, but the first element is %s.", name,
-                                     emb_json_type_name(type), emb_json_type_name(kind));
+            return emb_refuse_invalid(&r->refusal, name, "'$.%s' is invalid: it is %s, but the first element is %s.",
+                                      name, emb_json_type_name(type), emb_json_type_name(kind));
         }
-        if (r->inputs == INPUTS_MAX) {
-            return emb_embed_invalid(r, "input",
-                                     "'$.input' is invalid: a request may hold %d inputs, but this one holds %zu.",
-                                     INPUTS_MAX, emb_json_size(list));
+        if (r->inputs.count == r->inputs.most) {
+            return emb_refuse_invalid(&r->refusal, "input",
+                                      "'$.input' is invalid: a request may hold %zu inputs, but this one holds %zu.",
+                                      r->inputs.most, emb_json_size(list));
         }
-        int rc = kind == EMB_JSON_STRING ? add_text(r, name, it.value) : emb_embed_add_ids(r, name, it.value);
+        int rc = kind == EMB_JSON_STRING ? add_text(r, name, it.value)
+                                         : emb_embed_inputs_add_ids(&r->inputs, name, it.value, &r->refusal);
         if (rc != 0) {
             return rc;
         }
@@ -179,30 +181,31 @@ static int read_input(struct emb_embed_request *r, struct emb_json_value body)
 {
     struct emb_json_value v;
     if (!member(body, "input", &v)) {
-        return emb_embed_invalid(r, "input", "you must provide an input parameter");
+        return emb_refuse_invalid(&r->refusal, "input", "you must provide an input parameter");
     }
     enum emb_json_type type = emb_json_type(v);
     if (type == EMB_JSON_STRING) {
         return add_text(r, "input", v);
     }
     if (type != EMB_JSON_ARRAY) {
-        return emb_embed_invalid(
-            r, "input", "'$.input' is invalid: it must be a string, a list of strings or token ids, but it is %s.",
-            type_of(v));
+        return emb_refuse_invalid(
+            &r->refusal, "input",
+            "'$.input' is invalid: it must be a string, a list of strings or token ids, but it is %s.", type_of(v));
     }
     struct emb_json_iter it = emb_json_iterate(v);
     if (!emb_json_next(&it)) {
-        return emb_embed_invalid(r, "input", "'$.input' is invalid: it is an empty list.");
+        return emb_refuse_invalid(&r->refusal, "input", "'$.input' is invalid: it is an empty list.");
     }
     enum emb_json_type first = emb_json_type(it.value);
     if (first == EMB_JSON_INT) {
-        return emb_embed_add_ids(r, "input", v);
+        return emb_embed_inputs_add_ids(&r->inputs, "input", v, &r->refusal);
     }
     if (first == EMB_JSON_STRING || first == EMB_JSON_ARRAY) {
         return read_list(r, v, first);
     }
-    return emb_embed_invalid(
-        r, "input[0]", "'$.input[0]' is invalid: it must be a string, a token id or a list of token ids, but it is %s.",
+    return emb_refuse_invalid(
+        &r->refusal, "input[0]",
+        "'$.input[0]' is invalid: it must be a string, a token id or a list of token ids, but it is %s.",
         emb_json_type_name(first));
 }
 
@@ -234,28 +237,41 @@ static void write_floats(struct emb_buf *out, const float *values, size_t n)
     emb_buf_commit(out, (size_t)(to - start));
 }
 
-static void write_embeddings(const struct emb_embed_request *r, struct emb_buf *out)
+static void begin_embeddings(const struct emb_embed_request *r, struct emb_buf *out)
 {
+    (void)r;
     emb_buf_puts(out, "{\"object\":\"list\",\"data\":[");
-    for (size_t i = 0; i < r->inputs; i++) {
-        emb_buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i == 0 ? "" : ",", i);
-        if (r->base64) {
-            emb_buf_puts(out, "\"");
-            emb_base64_floats(out, emb_embed_vector(r, i), r->dimensions);
-            emb_buf_puts(out, "\"}");
-        } else {
-            write_floats(out, emb_embed_vector(r, i), r->dimensions);
-            emb_buf_puts(out, "}");
-        }
+}
+
+static void write_embedding(const struct emb_embed_request *r, size_t i, struct emb_buf *out)
+{
+    const float *vector = emb_embed_vector(r, i);
+    emb_buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i == 0 ? "" : ",", i);
+    if (!vector) {
+        emb_buf_puts(out, "null");
+    } else if (r->base64) {
+        emb_buf_puts(out, "\"");
+        emb_base64_floats(out, vector, r->dimensions);
+        emb_buf_puts(out, "\"");
+    } else {
+        write_floats(out, vector, r->dimensions);
     }
+    emb_buf_puts(out, "}");
+}
+
+static void end_embeddings(const struct emb_embed_request *r, struct emb_buf *out)
+{
     emb_buf_puts(out, "],\"model\":");
     emb_json_write_cstring(out, r->model_name);
-    emb_buf_printf(out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}}", r->tokens, r->tokens);
+    emb_buf_printf(out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}", r->inputs.tokens, r->inputs.tokens);
+    emb_embed_write_errors(r, out);
+    emb_buf_puts(out, "}");
 }
 
 void emb_openai_embeddings(struct emb_server *server, struct emb_exchange *x)
 {
-    static const struct emb_embed_dialect dialect = {.read = read_embeddings, .write = write_embeddings};
+    static const struct emb_embed_dialect dialect = {
+        .read = read_embeddings, .begin = begin_embeddings, .input = write_embedding, .end = end_embeddings};
     emb_embed_serve(server, x, &dialect);
 }
 

@@ -73,6 +73,8 @@ int emb_cli_serve(const struct emb_cli_options *options)
         .batch_tokens = (size_t)tuned.batch_tokens,
         .shard_tokens = (size_t)tuned.shard_tokens,
         .queue_size = (size_t)options->queue_size,
+        .max_inputs = (size_t)options->max_inputs,
+        .request_timeout_ms = (unsigned)options->request_timeout * 1000,
         .precision = (embellama_precision)options->precision,
         .pooling = (embellama_pooling)options->pooling,
         .normalize = (embellama_normalize)options->normalize,

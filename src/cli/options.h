@@ -65,7 +65,7 @@ struct emb_cli_options {
     bool truncate, resume, json, pin;
     const char *cpu, *pack_cache;
     const char *model_name, *host;
-    int64_t port, workers, batch_tokens, queue_size, log_level, seconds;
+    int64_t port, workers, batch_tokens, queue_size, max_inputs, request_timeout, log_level, seconds;
     int64_t max_connections, max_body, max_header;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
     bool allow_half_close;

@@ -37,21 +37,23 @@ struct emb_route {
 };
 
 struct emb_server_options {
-    const char *model_path; /* never NULL */
-    const char *model_name; /* what clients call it; NULL: the model's own name */
-    const char *host;       /* "127.0.0.1", "::1", "localhost", "0.0.0.0" */
-    int port;               /* 0: any free one (told in the ready line and the log) */
-    int workers;            /* 0: automatic */
-    int threads;            /* of each worker; 0: automatic */
-    size_t batch_tokens;    /* that a worker takes at once, of many inputs; 0: automatic */
-    size_t shard_tokens;    /* as in embellama_ctx_options; 0: automatic */
-    size_t queue_size;      /* inputs that may wait; beyond, 503 at once */
+    const char *model_path;      /* never NULL */
+    const char *model_name;      /* what clients call it; NULL: the model's own name */
+    const char *host;            /* "127.0.0.1", "::1", "localhost", "0.0.0.0" */
+    int port;                    /* 0: any free one (told in the ready line and the log) */
+    int workers;                 /* 0: automatic */
+    int threads;                 /* of each worker; 0: automatic */
+    size_t batch_tokens;         /* that a worker takes at once, of many inputs; 0: automatic */
+    size_t shard_tokens;         /* as in embellama_ctx_options; 0: automatic */
+    size_t queue_size;           /* inputs that may wait; beyond, 503 at once */
+    size_t max_inputs;           /* of one request */
+    unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */
     embellama_precision precision;
     embellama_pooling pooling;
     embellama_normalize normalize;
     float p;
-    size_t max_length;              /* tokens of one input; 0: the model's context */
-    const char *cpu;                /* tier or NULL */
+    size_t max_length; /* tokens of one input; 0: the model's context */
+    const char *cpu;   /* tier or NULL */
     struct emb_metrics_setup metrics;
     struct emb_front_limits limits;
     struct emb_access_options access;
