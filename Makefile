@@ -13,7 +13,7 @@ test_env = EMBELLAMA_TEST_MODEL="$$(scripts/get-model)" && \
 	EMBELLAMA_TEST_PYTHON="$$(scripts/python-venv test tests/api/requirements.txt)" && \
 	export EMBELLAMA_TEST_MODEL EMBELLAMA_TEST_PYTHON
 
-.PHONY: build serve model test test-arm bench bench-peers profile format check asan tsan fuzz install uninstall deps clean help
+.PHONY: build serve model test test-arm bench bench-peers bench-serving profile format check asan tsan fuzz install uninstall deps clean help
 
 build: ## Build the library and the command (the default)
 	@scripts/install-deps build
@@ -42,6 +42,9 @@ bench: build model ## Measure bulk speed beside ONNX Runtime in one run, and the
 
 bench-peers: build model ## Measure beside all peers in one run (docs/performance.md): bench/results; ARGS="--shapes bge-base ..."
 	@scripts/bench-peers $(BUILD) $(ARGS)
+
+bench-serving: build model ## Measure what the server holds under load, beside other servers: bench/results; ARGS="--quick --shows 1,3 ..."
+	@scripts/bench-serving $(BUILD) $(ARGS)
 
 profile: model ## Flame graphs, heap profile and scheduling of the bulk and the single-text job: bench/results
 	@scripts/profile $(BUILD)-profile $(ARGS)
