@@ -43,22 +43,26 @@ int emb_cors_new(struct emb_cors **out, const char *origins, embellama_error *er
     }
     cors->any = strcmp(origins, "*") == 0;
     char *to = cors->origins;
-    for (const char *at = origins; !cors->any && *at;) {
+    const char *at = origins;
+    int rc = EMBELLAMA_OK;
+    do {
         size_t length = strcspn(at, ",");
         for (size_t i = 0; i < length; i++) {
             to[i] = (char)tolower((unsigned char)at[i]);
         }
         to[length] = '\0';
-        if (!is_origin(to)) {
-            int rc = emb_fail(error, EMBELLAMA_E_INVALID,
-                              "'%.100s' is not an origin such as https://example.org or http://localhost:3000, nor is "
-                              "the whole list *",
-                              to);
-            emb_cors_free(cors);
-            return rc;
+        if (!cors->any && !is_origin(to)) {
+            rc = emb_fail(error, EMBELLAMA_E_INVALID,
+                          "'%.100s' is not an origin such as https://example.org or http://localhost:3000, nor is the "
+                          "whole list *",
+                          to);
         }
         to += length + 1;
         at += length + (at[length] == ',');
+    } while (rc == EMBELLAMA_OK && *at);
+    if (rc != EMBELLAMA_OK) {
+        emb_cors_free(cors);
+        return rc;
     }
     *out = cors;
     return EMBELLAMA_OK;

@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-#define FILE_MAX ((size_t)1 << 20)
+#define FILE_MAX (1 << 20)
 
 enum { WORD_SHOWN = 24 }; /* a longer word of the file may be a key: it is not repeated */
 
@@ -109,24 +109,31 @@ static int fail_file(const char *path, embellama_error *error)
     return emb_fail(error, EMBELLAMA_E_IO, "cannot read %s: %s", path, strerror(errno));
 }
 
-static int read_text(int fd, const char *path, struct emb_buf *text, embellama_error *error)
+/* In one piece of memory, so that no copy of a key is left behind. */
+static int read_text(int fd, const char *path, const struct stat *info, struct emb_buf *text, embellama_error *error)
 {
-    for (;;) {
-        char *at = emb_buf_reserve(text, 4096);
-        if (!at) {
-            return text->size > FILE_MAX / 2
-                       ? emb_fail(error, EMBELLAMA_E_INVALID, "%s: more than a file of keys may hold", path)
-                       : emb_fail_nomem(error);
-        }
-        ssize_t n = read(fd, at, 4096);
+    if (!S_ISREG(info->st_mode)) {
+        return emb_fail(error, EMBELLAMA_E_IO, "%s is not a regular file", path);
+    }
+    if (info->st_size > FILE_MAX) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s is larger than a file of keys may be", path);
+    }
+    size_t size = (size_t)info->st_size;
+    char *at = emb_buf_reserve(text, size);
+    if (!at) {
+        return emb_fail_nomem(error);
+    }
+    while (text->size < size) {
+        ssize_t n = read(fd, at + text->size, size - text->size);
         if (n < 0) {
             return fail_file(path, error);
         }
         if (n == 0) {
-            return EMBELLAMA_OK;
+            break;
         }
         emb_buf_commit(text, (size_t)n);
     }
+    return EMBELLAMA_OK;
 }
 
 static bool has_plain_key(const struct emb_key_file *file)
@@ -173,15 +180,7 @@ int emb_key_file_open(struct emb_key_file **out, const char *path, embellama_err
         return fail_file(path, error);
     }
     emb_buf_init(&text, FILE_MAX);
-    int rc = EMBELLAMA_OK;
-    if (fstat(fd, &info) != 0) {
-        rc = fail_file(path, error);
-    } else if (!S_ISREG(info.st_mode)) {
-        rc = emb_fail(error, EMBELLAMA_E_IO, "%s is not a regular file", path);
-    }
-    if (rc == EMBELLAMA_OK) {
-        rc = read_text(fd, path, &text, error);
-    }
+    int rc = fstat(fd, &info) != 0 ? fail_file(path, error) : read_text(fd, path, &info, &text, error);
     if (rc == EMBELLAMA_OK) {
         rc = parse(out, path, &text, (info.st_mode & S_IROTH) != 0, error);
     }

@@ -12,11 +12,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/admission.h"
 #include "server/connection.h"
 
 #define HOLD_MAX 64
 
 atomic_int fixture_held, fixture_gone, fixture_big, fixture_pieces, fixture_over;
+struct emb_access *fixture_access;
 static struct emb_exchange *held[HOLD_MAX];
 static int held_count;
 
@@ -164,7 +166,34 @@ static void stream(struct emb_server *server, struct emb_exchange *x)
                         &(struct emb_exchange_source){.next = next_piece, .over = stream_over, .arg = s});
 }
 
+static void show_client(struct emb_server *server, struct emb_exchange *x)
+{
+    (void)server;
+    const struct emb_client *client = emb_exchange_client(x);
+    char text[128];
+    int size = snprintf(text, sizeof text, "%s %u%s", client->name, client->priorities, client->admin ? " admin" : "");
+    reply_text(x, text, (size_t)size);
+}
+
+/* Charges for as many tokens as the body says. */
+static void spend(struct emb_server *server, struct emb_exchange *x)
+{
+    size_t size;
+    struct emb_charge_refusal refusal;
+    if (emb_admission_charge(x, strtoul(emb_exchange_body(x, &size), NULL, 10), &refusal)) {
+        show_client(server, x);
+        return;
+    }
+    emb_exchange_error(x, 429, "tokens", NULL, refusal.hopeless ? "hopeless" : "rate_limit_exceeded", "%u %s",
+                       refusal.retry_after_ms, refusal.message);
+}
+
 static const struct emb_route routes[] = {
+    {"GET", "/who", show_client, 0},
+    {"POST", "/spend", spend, 0},
+    {"GET", "/public", show_client, EMB_ROUTE_PUBLIC},
+    {"GET", "/metrics", show_client, EMB_ROUTE_METRICS},
+    {"POST", "/admin", show_client, EMB_ROUTE_ADMIN},
     {"GET", "/", echo, 0},
     {"POST", "/", echo, 0},
     {"GET", "/models/{id}", show_model, 0},
@@ -209,9 +238,24 @@ static void run(void *arg)
     uv_run(&f->loop, UV_RUN_DEFAULT);
 }
 
+int fixture_bind(int *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    check(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address, &size) == 0,
+          "cannot bind");
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
 void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
 {
-    struct emb_front_options options = {.host = "127.0.0.1", .limits = *limits, .routes = routes};
+    int listener = fixture_bind(&f->port);
+    struct emb_front_options options = {
+        .listeners = &listener, .listener_count = 1, .limits = *limits, .access = fixture_access, .routes = routes};
     embellama_error error;
     atomic_store(&f->stopped, false);
     held_count = 0;
@@ -229,7 +273,6 @@ void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
     atomic_store(&f->turns, 0);
     int status = emb_front_open(&f->front, &f->loop, &options, &error);
     check(status == 0, status ? error.message : "");
-    f->port = emb_front_port(f->front);
     check(uv_thread_create(&f->thread, run, f) == 0, "no thread");
 }
 

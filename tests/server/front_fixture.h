@@ -9,10 +9,12 @@
 
 #include "server/listen.h"
 
-/* Routes: "/" (GET, POST: echoes the body), "/models/{id}" (GET: the id), "/big" (GET: BIG_BYTES), "/hold" (GET, POST: waits for a
- * release; on_gone counts), "/keep" (GET: the same without on_gone), "/release" (POST: answers all that are held, newest first),
- * "/trace" (GET: the request's trace context), "/stream/{kind}" (GET: BIG_BYTES of fixture_byte in pieces; kinds: known, unknown,
- * small, empty, fail-first, fail-later, less, more, endless). */
+/* Routes: "/" (GET, POST: echoes the body), "/models/{id}" (GET: the id), "/big" (GET: BIG_BYTES), "/hold" (GET, POST:
+ * waits for a release; on_gone counts), "/keep" (GET: the same without on_gone), "/release" (POST: answers all that are
+ * held, newest first), "/trace" (GET: the request's trace context), "/stream/{kind}" (GET: BIG_BYTES of fixture_byte in
+ * pieces; kinds: known, unknown, small, empty, fail-first, fail-later, less, more, endless). "/who", "/public",
+ * "/metrics" (GET), "/admin" (POST): the client's name, priorities and role, with the flags of their names; "/spend"
+ * (POST: charges the tokens its body says). */
 #define BIG_BYTES (8u << 20)
 #define SMALL_BYTES 1000u
 
@@ -27,6 +29,7 @@ struct fixture {
     atomic_bool stopped, give_up;
 };
 
+extern struct emb_access *fixture_access;       /* of the next front; NULL at first */
 extern atomic_int fixture_held;                 /* exchanges waiting in "/hold" and "/keep" */
 extern atomic_int fixture_gone;                 /* on_gone calls so far */
 extern atomic_int fixture_big;                  /* calls of "/big" so far */
@@ -34,6 +37,9 @@ extern atomic_int fixture_pieces, fixture_over; /* calls of the sources of "/str
 
 /* The byte at a place of a streamed body. */
 char fixture_byte(size_t at);
+
+/* A socket bound to a free port of 127.0.0.1. */
+int fixture_bind(int *port);
 
 void fixture_start(struct fixture *f, const struct emb_front_limits *limits);
 
