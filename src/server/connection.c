@@ -111,13 +111,28 @@ static void finish(struct emb_conn *conn)
 
 static void on_written(uv_write_t *request, int status);
 
-static bool hand_out(struct emb_conn *conn, struct emb_exchange *x, const uv_buf_t *parts, int count)
+/* Cuts what is written already off the parts; returns how many are left. */
+static int cut_parts(uv_buf_t *parts, int count, size_t written)
+{
+    int whole = 0;
+    while (whole < count && written >= parts[whole].len) {
+        written -= parts[whole++].len;
+    }
+    memmove(parts, parts + whole, (size_t)(count - whole) * sizeof *parts);
+    if (written > 0) {
+        parts[0].base += written;
+        parts[0].len -= written;
+    }
+    return count - whole;
+}
+
+/* Hands parts to libuv, which calls on_written. False: the connection closes. */
+static bool queue_parts(struct emb_conn *conn, struct emb_exchange *x, const uv_buf_t *parts, int count)
 {
     x->out_bytes = 0;
     for (int i = 0; i < count; i++) {
         x->out_bytes += parts[i].len;
     }
-    emb_exchange_account(x);
     if (conn->unsent == 0) {
         conn->write_since = conn->write_progress = uv_now(conn->front->loop);
         conn->written_before = conn->written = conn->handed;
@@ -134,7 +149,23 @@ static bool hand_out(struct emb_conn *conn, struct emb_exchange *x, const uv_buf
     return true;
 }
 
-static void send_reply(struct emb_conn *conn, struct emb_exchange *x)
+/* Writes what the socket takes at once, which spares libuv a system call; false where something is left or will follow. Not where
+ * requests wait to be read: their handlers are called from the loop, never from within the reply to another. */
+static bool write_at_once(struct emb_conn *conn, const struct emb_exchange *x, uv_buf_t *parts, int *count)
+{
+    if (conn->unsent > 0 || x->streaming || conn->rest.size > 0) {
+        return false;
+    }
+    int written = uv_try_write((uv_stream_t *)&conn->tcp, parts, (unsigned)*count);
+    if (written > 0) {
+        conn->handed += (size_t)written;
+        *count = cut_parts(parts, *count, (size_t)written);
+    }
+    return *count == 0;
+}
+
+/* Sends x's reply or its beginning and returns what comes after x, which may be freed. */
+static struct emb_exchange *send_reply(struct emb_conn *conn, struct emb_exchange *x)
 {
     const char *head;
     uv_buf_t parts[4];
@@ -143,9 +174,18 @@ static void send_reply(struct emb_conn *conn, struct emb_exchange *x)
         conn->ended = true;
         drop_from(conn, x->next);
     }
-    size_t head_size = emb_exchange_head(x, conn->ended && !x->next, &head);
+    struct emb_exchange *next = x->next;
+    size_t head_size = emb_exchange_head(x, conn->ended && !next, &head);
     parts[0] = (uv_buf_t){.base = (char *)(uintptr_t)head, .len = head_size};
-    hand_out(conn, x, parts, 1 + emb_exchange_body_parts(x, parts + 1));
+    int count = 1 + emb_exchange_body_parts(x, parts + 1);
+    if (write_at_once(conn, x, parts, &count)) {
+        forget(conn, x);
+        emb_exchange_free(x);
+        return next;
+    }
+    emb_exchange_account(x);
+    bool streaming = x->streaming;
+    return queue_parts(conn, x, parts, count) && !streaming ? next : NULL;
 }
 
 static void send_piece(struct emb_conn *conn, struct emb_exchange *x)
@@ -157,8 +197,19 @@ static void send_piece(struct emb_conn *conn, struct emb_exchange *x)
         return;
     }
     int count = emb_exchange_body_parts(x, parts);
-    if (hand_out(conn, x, parts, count) && !x->streaming) {
+    if (queue_parts(conn, x, parts, count > 0 ? count : 1) && !x->streaming) {
         emb_conn_flush(conn);
+    }
+}
+
+/* A reply went out whole. */
+static void go_on(struct emb_conn *conn)
+{
+    conn->last_active = uv_now(conn->front->loop);
+    if (!conn->first && conn->ended) {
+        finish(conn);
+    } else {
+        resume(conn);
     }
 }
 
@@ -180,22 +231,18 @@ static void on_written(uv_write_t *request, int status)
         emb_conn_close(conn);
         return;
     }
-    conn->last_active = uv_now(conn->front->loop);
-    if (!conn->first && conn->ended) {
-        finish(conn);
-    } else {
-        resume(conn);
-    }
+    go_on(conn);
 }
 
 void emb_conn_flush(struct emb_conn *conn)
 {
+    size_t before = conn->exchange_count;
     struct emb_exchange *x = conn->first;
     while (x && x->answered && !conn->closing) {
-        if (!x->sent) {
-            send_reply(conn, x);
-        }
-        x = conn->closing || x->streaming ? NULL : x->next;
+        x = !x->sent ? send_reply(conn, x) : x->streaming ? NULL : x->next;
+    }
+    if (conn->exchange_count < before && !conn->closing) {
+        go_on(conn);
     }
 }
 
@@ -534,13 +581,16 @@ void emb_conn_open(struct emb_front *front, int fd, const struct sockaddr *peer)
     }
     front->conns = conn;
     front->conn_count++;
+    front->accepted++;
     name_peer(conn, peer);
     if (uv_tcp_open(&conn->tcp, fd) != 0) {
         close(fd);
         emb_conn_close(conn);
     } else if (!start_reading(conn) || front->conn_count > front->conn_most) {
+        front->refused++;
         emb_conn_close(conn);
     } else if (front->conn_count > front->options.limits.connections) {
+        front->refused++;
         refuse(conn, NULL, 503, "The server has as many connections as it takes; try again later");
     }
 }

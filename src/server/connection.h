@@ -154,7 +154,7 @@ bool emb_exchange_close_delimited(const struct emb_exchange *x);
  * becomes a bare 503 and the body is dropped. Returns its size. */
 size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head);
 
-/* The body, or its piece, as it goes out: one to three parts. Returns how many. */
+/* The body, or its piece, as it goes out: up to three parts. Returns how many; where that is 0, *parts is empty. */
 int emb_exchange_body_parts(struct emb_exchange *x, uv_buf_t *parts);
 
 /* The next piece; false when there is none and the reply cannot be finished. */

@@ -246,7 +246,7 @@ int emb_exchange_body_parts(struct emb_exchange *x, uv_buf_t *parts)
         return frame_chunk(x, parts);
     }
     parts[0] = (uv_buf_t){.base = x->body.data, .len = x->body.size};
-    return 1;
+    return x->body.size > 0;
 }
 
 /* ---- The head ---- */

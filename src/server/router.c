@@ -112,8 +112,8 @@ enum emb_route_result emb_route_find(struct emb_route_match *match, const struct
         if (!matches(route->path, path, &name, &name_end)) {
             continue;
         }
-        allow(match, route->method);
         if (strcmp(route->method, method) != 0 && !(head && strcmp(route->method, "GET") == 0)) {
+            allow(match, route->method);
             continue;
         }
         match->route = route;
