@@ -79,7 +79,8 @@ void emb_pool_watch(struct emb_pool *pool, const struct emb_pool_events *events)
 struct emb_pool_layout emb_pool_layout_of(const struct emb_pool *pool);
 size_t emb_pool_dim(const struct emb_pool *pool);
 
-/* Hands a batch to a worker that is ready and holds fewer than EMB_POOL_DEPTH. No event comes from within. */
+/* Hands a batch to a worker that is ready and holds fewer than EMB_POOL_DEPTH. No event comes from within. One that is dead but
+ * not yet said to be gone loses it later, unstarted. */
 void emb_pool_submit(struct emb_pool *pool, int worker, struct emb_pool_batch *batch);
 
 void emb_pool_stats(const struct emb_pool *pool, int worker, struct emb_pool_worker_stats *out);

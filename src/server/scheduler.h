@@ -40,7 +40,6 @@ struct emb_job {
     /* The scheduler's own. */
     struct emb_queue_job *queued;    /* until every input has its status */
     struct emb_job *next, *previous; /* jobs whose done is about to be called, in a ring */
-    size_t taken, taken_tokens;
     size_t finished;
     uint64_t submitted_ns;
 };

@@ -1,0 +1,676 @@
+/* The queue's structures: a table of units by hash; for each priority a heap of clients, for each of these a heap of jobs, both
+ * by the share they had; lists of what was lost; a heap of deadlines. Memory is allocated only when a job is added, or rises a
+ * priority, where failing means to try later. */
+#include "server/queue.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/heap.h"
+
+enum {
+    UNIT_BUCKETS = 1024, /* at first; doubled as they fill */
+    CLIENT_BUCKETS = 1024,
+};
+
+/* Fair shares by self-clocked fair queueing (Golestani 1994). A member's key is what it will have had with its next input; the
+ * least is next, and becomes the common level, at which newcomers begin. So nobody who leaves owes anything. */
+struct shares {
+    struct emb_heap members;
+    uint64_t level;
+};
+
+struct member {
+    struct emb_heap_node node;
+    uint64_t had; /* tokens */
+};
+
+struct client {
+    struct member member; /* first: found by its node */
+    uint64_t id;
+    unsigned priority;
+    struct shares jobs;
+    struct client *chain;
+};
+
+struct emb_queue_waiter {
+    struct emb_queue_job *job;
+    struct emb_queue_unit *unit; /* NULL once it was popped */
+    struct emb_queue_waiter *next, *previous;
+    const int32_t *ids;
+};
+
+struct emb_queue_job {
+    struct member member; /* first: found by its node */
+    struct emb_heap_node deadline;
+    bool has_deadline;
+    bool active;           /* among its client's jobs: cursor < inputs */
+    unsigned came, stands; /* priorities: asked for, and reached by waiting */
+    struct client *client;
+    uint64_t added_ns, reached_ns;
+    struct emb_queue_job *next, *previous; /* active ones of a priority, by when they reached it */
+    struct emb_queue_job *younger, *older; /* all active ones, by when they were added */
+    size_t inputs, cursor, left;
+    void *owner;
+    struct emb_queue_waiter waiters[];
+};
+
+struct job_list {
+    struct emb_queue_job *first, *last;
+};
+
+struct unit_list {
+    struct emb_queue_unit *first, *last;
+};
+
+struct emb_queue {
+    uint64_t ageing_ns;
+    struct emb_siphash_key key;
+    struct emb_queue_unit **buckets;
+    size_t n_buckets, n_units;
+    struct client *clients[CLIENT_BUCKETS];
+    struct shares shares[EMB_QUEUE_CLASSES];
+    struct job_list by_age[EMB_QUEUE_CLASSES];
+    struct emb_queue_job *oldest, *youngest;
+    struct unit_list again, suspects;
+    struct emb_heap deadlines;
+    struct emb_queue_counts counts;
+    size_t work_by[EMB_QUEUE_CLASSES];
+};
+
+/* ---- Shares ---- */
+
+static void join(struct shares *shares, struct member *member, uint32_t next)
+{
+    if (member->had < shares->level) {
+        member->had = shares->level;
+    }
+    emb_heap_push(&shares->members, &member->node, member->had + next);
+}
+
+static void move(struct shares *shares, struct member *member, uint32_t next)
+{
+    if (member->node.key != member->had + next) {
+        emb_heap_remove(&shares->members, &member->node);
+        emb_heap_push(&shares->members, &member->node, member->had + next);
+    }
+}
+
+/* The member is served so many tokens; it must be moved then. */
+static void charge(struct shares *shares, struct member *member, uint32_t tokens)
+{
+    member->had += tokens;
+    if (shares->level < member->had) {
+        shares->level = member->had;
+    }
+}
+
+/* ---- Clients ---- */
+
+static struct client **client_bucket(struct emb_queue *q, uint64_t id, unsigned priority)
+{
+    return &q->clients[((id + priority) * 0x9E3779B97F4A7C15u) >> 54];
+}
+
+static struct client *find_client(const struct emb_queue *q, uint64_t id, unsigned priority)
+{
+    struct client *c = *client_bucket((struct emb_queue *)(uintptr_t)q, id, priority);
+    while (c && (c->id != id || c->priority != priority)) {
+        c = c->chain;
+    }
+    return c;
+}
+
+static void free_client(struct emb_queue *q, struct client *c)
+{
+    struct client **at = client_bucket(q, c->id, c->priority);
+    while (*at != c) {
+        at = &(*at)->chain;
+    }
+    *at = c->chain;
+    emb_free(c);
+}
+
+/* NULL when out of memory. A new one has no jobs yet: it is for the caller to give it one. */
+static struct client *need_client(struct emb_queue *q, uint64_t id, unsigned priority)
+{
+    struct client *c = find_client(q, id, priority);
+    if (!c && (c = emb_calloc(1, sizeof *c)) != NULL) {
+        struct client **bucket = client_bucket(q, id, priority);
+        c->id = id;
+        c->priority = priority;
+        c->chain = *bucket;
+        *bucket = c;
+    }
+    return c;
+}
+
+/* ---- Jobs that have inputs to take ---- */
+
+/* The first fresh unit of a job, or NULL once there is none. */
+static struct emb_queue_unit *fresh_unit(struct emb_queue_job *job)
+{
+    while (job->cursor < job->inputs) {
+        struct emb_queue_unit *unit = job->waiters[job->cursor].unit;
+        if (unit && unit->state == EMB_QUEUE_FRESH) {
+            return unit;
+        }
+        job->cursor++;
+    }
+    return NULL;
+}
+
+static uint32_t next_tokens(struct emb_queue_job *job)
+{
+    const struct emb_queue_unit *unit = fresh_unit(job);
+    return unit ? unit->count : 0;
+}
+
+static struct emb_queue_job *next_of(const struct client *client)
+{
+    return (struct emb_queue_job *)client->jobs.members.root;
+}
+
+static void move_client(struct emb_queue *q, struct client *client)
+{
+    move(&q->shares[client->priority], &client->member, next_tokens(next_of(client)));
+}
+
+static void activate(struct emb_queue *q, struct emb_queue_job *job, struct client *client)
+{
+    struct job_list *list = &q->by_age[job->stands];
+    bool newcomer = client->jobs.members.count == 0;
+    job->client = client;
+    job->active = true;
+    join(&client->jobs, &job->member, next_tokens(job));
+    if (newcomer) {
+        join(&q->shares[job->stands], &client->member, next_tokens(job));
+    } else {
+        move_client(q, client);
+    }
+    job->next = NULL;
+    job->previous = list->last;
+    *(list->last ? &list->last->next : &list->first) = job;
+    list->last = job;
+}
+
+static void deactivate(struct emb_queue *q, struct emb_queue_job *job)
+{
+    struct job_list *list = &q->by_age[job->stands];
+    struct client *client = job->client;
+    job->active = false;
+    *(job->previous ? &job->previous->next : &list->first) = job->next;
+    *(job->next ? &job->next->previous : &list->last) = job->previous;
+    emb_heap_remove(&client->jobs.members, &job->member.node);
+    if (client->jobs.members.count == 0) {
+        emb_heap_remove(&q->shares[client->priority].members, &client->member.node);
+        free_client(q, client);
+    } else {
+        move_client(q, client);
+    }
+}
+
+static void enter_by_time(struct emb_queue *q, struct emb_queue_job *job)
+{
+    job->older = q->youngest;
+    *(q->youngest ? &q->youngest->younger : &q->oldest) = job;
+    q->youngest = job;
+}
+
+/* A job without fresh units is nobody's turn any more. */
+static void retire(struct emb_queue *q, struct emb_queue_job *job)
+{
+    deactivate(q, job);
+    *(job->older ? &job->older->younger : &q->oldest) = job->younger;
+    *(job->younger ? &job->younger->older : &q->youngest) = job->older;
+}
+
+/* Its client was served through it. */
+static void move_job(struct emb_queue *q, struct emb_queue_job *job)
+{
+    if (fresh_unit(job)) {
+        move(&job->client->jobs, &job->member, next_tokens(job));
+        move_client(q, job->client);
+    } else {
+        retire(q, job);
+    }
+}
+
+/* Jobs that have waited long rise a priority. */
+static void promote(struct emb_queue *q, uint64_t now_ns)
+{
+    for (unsigned from = 1; from < EMB_QUEUE_CLASSES; from++) {
+        struct emb_queue_job *job;
+        while ((job = q->by_age[from].first) != NULL && now_ns - job->reached_ns >= q->ageing_ns) {
+            struct client *client = need_client(q, job->client->id, from - 1);
+            if (!client) {
+                return;
+            }
+            deactivate(q, job);
+            job->stands = from - 1;
+            job->reached_ns = now_ns;
+            job->member.had = 0;
+            activate(q, job, client);
+        }
+    }
+}
+
+/* ---- Units ---- */
+
+static struct emb_queue_unit **unit_bucket(const struct emb_queue *q, struct emb_siphash hash)
+{
+    return &q->buckets[hash.low & (q->n_buckets - 1)];
+}
+
+/* Without memory for it the chains become longer. */
+static void grow_table(struct emb_queue *q)
+{
+    size_t old = q->n_buckets;
+    struct emb_queue_unit **before = q->buckets, **after = emb_calloc(old * 2, sizeof(struct emb_queue_unit *));
+    if (!after) {
+        return;
+    }
+    q->buckets = after;
+    q->n_buckets = old * 2;
+    for (size_t i = 0; i < old; i++) {
+        for (struct emb_queue_unit *unit = before[i], *next; unit; unit = next) {
+            struct emb_queue_unit **bucket = unit_bucket(q, unit->hash);
+            next = unit->chain;
+            unit->chain = *bucket;
+            *bucket = unit;
+        }
+    }
+    emb_free(before);
+}
+
+/* A taken unit that everyone left has no ids to compare any more, and is not found. */
+static struct emb_queue_unit *find_unit(const struct emb_queue *q, struct emb_siphash hash, const int32_t *ids,
+                                        uint32_t count)
+{
+    for (struct emb_queue_unit *unit = *unit_bucket(q, hash); unit; unit = unit->chain) {
+        if (unit->hash.low == hash.low && unit->hash.high == hash.high && unit->count == count && unit->first &&
+            memcmp(unit->first->ids, ids, count * sizeof *ids) == 0) {
+            return unit;
+        }
+    }
+    return NULL;
+}
+
+static struct emb_queue_unit *need_unit(struct emb_queue *q, const int32_t *ids, uint32_t count, unsigned priority)
+{
+    struct emb_siphash hash = emb_queue_hash(q, ids, count);
+    struct emb_queue_unit *unit = find_unit(q, hash, ids, count);
+    if (unit) {
+        q->counts.shared++;
+        return unit;
+    }
+    if (q->n_units >= q->n_buckets) {
+        grow_table(q);
+    }
+    unit = emb_calloc(1, sizeof *unit);
+    if (unit) {
+        struct emb_queue_unit **bucket = unit_bucket(q, hash);
+        unit->hash = hash;
+        unit->count = count;
+        unit->priority = (uint8_t)priority;
+        unit->chain = *bucket;
+        *bucket = unit;
+        q->n_units++;
+        q->counts.work += count;
+        q->work_by[priority] += count;
+    }
+    return unit;
+}
+
+static void free_unit(struct emb_queue *q, struct emb_queue_unit *unit)
+{
+    struct emb_queue_unit **at = unit_bucket(q, unit->hash);
+    while (*at != unit) {
+        at = &(*at)->chain;
+    }
+    *at = unit->chain;
+    q->n_units--;
+    emb_free(unit);
+}
+
+static struct unit_list *list_of(struct emb_queue *q, const struct emb_queue_unit *unit)
+{
+    return unit->state == EMB_QUEUE_AGAIN ? &q->again : unit->state == EMB_QUEUE_SUSPECT ? &q->suspects : NULL;
+}
+
+static void leave_list(struct emb_queue *q, struct emb_queue_unit *unit)
+{
+    struct unit_list *list = list_of(q, unit);
+    if (list) {
+        *(unit->previous ? &unit->previous->next : &list->first) = unit->next;
+        *(unit->next ? &unit->next->previous : &list->last) = unit->previous;
+        unit->next = unit->previous = NULL;
+    }
+}
+
+/* ---- Counts ---- */
+
+static void count_waiter(struct emb_queue *q, const struct emb_queue_waiter *w, bool waits)
+{
+    size_t inputs = waits ? 1 : SIZE_MAX, tokens = waits ? w->unit->count : (size_t)0 - w->unit->count;
+    q->counts.inputs += inputs;
+    q->counts.tokens += tokens;
+    q->counts.inputs_by[w->job->came] += inputs;
+    q->counts.tokens_by[w->job->came] += tokens;
+}
+
+static void count_unit(struct emb_queue *q, const struct emb_queue_unit *unit, bool waits)
+{
+    size_t tokens = waits ? unit->count : (size_t)0 - unit->count;
+    q->counts.work += tokens;
+    q->work_by[unit->priority] += tokens;
+    for (struct emb_queue_waiter *w = unit->first; w; w = w->next) {
+        count_waiter(q, w, waits);
+    }
+}
+
+/* ---- Waiters ---- */
+
+static void enter_unit(struct emb_queue *q, struct emb_queue_waiter *w, struct emb_queue_unit *unit)
+{
+    w->unit = unit;
+    w->previous = unit->last;
+    *(unit->last ? &unit->last->next : &unit->first) = w;
+    unit->last = w;
+    if (unit->state == EMB_QUEUE_TAKEN) {
+        return;
+    }
+    count_waiter(q, w, true);
+    if (w->job->came < unit->priority) {
+        q->work_by[unit->priority] -= unit->count;
+        unit->priority = (uint8_t)w->job->came;
+        q->work_by[unit->priority] += unit->count;
+    }
+}
+
+static void unlink_waiter(struct emb_queue_waiter *w)
+{
+    struct emb_queue_unit *unit = w->unit;
+    *(w->previous ? &w->previous->next : &unit->first) = w->next;
+    *(w->next ? &w->next->previous : &unit->last) = w->previous;
+    w->next = w->previous = NULL;
+    w->unit = NULL;
+}
+
+/* The unit goes with its last waiter, unless it is taken: then its taker will see that nobody wants it. */
+static void leave_unit(struct emb_queue *q, struct emb_queue_waiter *w)
+{
+    struct emb_queue_unit *unit = w->unit;
+    if (unit->state != EMB_QUEUE_TAKEN) {
+        count_waiter(q, w, false);
+    }
+    unlink_waiter(w);
+    if (!unit->first && unit->state != EMB_QUEUE_TAKEN) {
+        count_unit(q, unit, false);
+        leave_list(q, unit);
+        free_unit(q, unit);
+    }
+}
+
+static void free_job(struct emb_queue *q, struct emb_queue_job *job)
+{
+    if (job->active) {
+        retire(q, job);
+    }
+    if (job->has_deadline) {
+        emb_heap_remove(&q->deadlines, &job->deadline);
+    }
+    emb_free(job);
+}
+
+/* ---- The interface ---- */
+
+struct emb_queue *emb_queue_new(uint64_t ageing_ns)
+{
+    struct emb_queue *q = emb_calloc(1, sizeof *q);
+    if (!q) {
+        return NULL;
+    }
+    q->ageing_ns = ageing_ns;
+    q->key = emb_siphash_random_key();
+    q->n_buckets = UNIT_BUCKETS;
+    q->buckets = emb_calloc(q->n_buckets, sizeof(struct emb_queue_unit *));
+    if (!q->buckets) {
+        emb_free(q);
+        return NULL;
+    }
+    return q;
+}
+
+/* Units know their waiters, these their jobs: a job is freed with its last waiter. */
+void emb_queue_free(struct emb_queue *q)
+{
+    if (!q) {
+        return;
+    }
+    for (size_t i = 0; i < q->n_buckets; i++) {
+        while (q->buckets[i]) {
+            struct emb_queue_unit *unit = q->buckets[i];
+            struct emb_queue_waiter *w;
+            while ((w = unit->first) != NULL) {
+                struct emb_queue_job *job = w->job;
+                unlink_waiter(w);
+                if (--job->left == 0) {
+                    free_job(q, job);
+                }
+            }
+            free_unit(q, unit);
+        }
+    }
+    emb_free(q->buckets);
+    emb_free(q);
+}
+
+static struct emb_queue_job *new_job(const struct emb_queue_request *request, uint64_t now_ns)
+{
+    size_t waiters, size;
+    if (!emb_mul(request->inputs, sizeof(struct emb_queue_waiter), &waiters) ||
+        !emb_add(waiters, sizeof(struct emb_queue_job), &size)) {
+        return NULL;
+    }
+    struct emb_queue_job *job = emb_calloc(1, size);
+    if (job) {
+        job->came = job->stands = request->priority;
+        job->added_ns = job->reached_ns = now_ns;
+        job->inputs = job->left = request->inputs;
+        job->owner = request->owner;
+    }
+    return job;
+}
+
+static bool add_waiters(struct emb_queue *q, struct emb_queue_job *job, const struct emb_queue_request *request)
+{
+    const int32_t *ids = request->ids;
+    for (size_t i = 0; i < request->inputs; i++) {
+        struct emb_queue_waiter *w = &job->waiters[i];
+        struct emb_queue_unit *unit = need_unit(q, ids, request->counts[i], request->priority);
+        if (!unit) {
+            return false;
+        }
+        w->job = job;
+        w->ids = ids;
+        enter_unit(q, w, unit);
+        ids += request->counts[i];
+    }
+    return true;
+}
+
+struct emb_queue_job *emb_queue_add(struct emb_queue *q, const struct emb_queue_request *request, uint64_t now_ns)
+{
+    struct emb_queue_job *job = new_job(request, now_ns);
+    struct client *client = job ? need_client(q, request->client, request->priority) : NULL;
+    if (!client) {
+        emb_free(job);
+        return NULL;
+    }
+    bool whole = add_waiters(q, job, request);
+    activate(q, job, client);
+    enter_by_time(q, job);
+    if (!whole) {
+        emb_queue_remove(q, job);
+        return NULL;
+    }
+    if (request->deadline_ns > 0) {
+        job->has_deadline = true;
+        emb_heap_push(&q->deadlines, &job->deadline, request->deadline_ns);
+    }
+    return job;
+}
+
+void emb_queue_remove(struct emb_queue *q, struct emb_queue_job *job)
+{
+    for (size_t i = 0; i < job->inputs; i++) {
+        if (job->waiters[i].unit) {
+            leave_unit(q, &job->waiters[i]);
+        }
+    }
+    free_job(q, job);
+}
+
+/* The job whose turn it is and that has a fresh unit. */
+static struct emb_queue_job *next_job(struct emb_queue *q)
+{
+    for (unsigned i = 0; i < EMB_QUEUE_CLASSES; i++) {
+        const struct client *client;
+        while ((client = (struct client *)q->shares[i].members.root) != NULL) {
+            struct emb_queue_job *job = next_of(client);
+            if (fresh_unit(job)) {
+                return job;
+            }
+            retire(q, job);
+        }
+    }
+    return NULL;
+}
+
+struct emb_queue_unit *emb_queue_peek(struct emb_queue *q, uint64_t now_ns)
+{
+    if (q->again.first) {
+        return q->again.first;
+    }
+    promote(q, now_ns);
+    struct emb_queue_job *job = next_job(q);
+    return job ? fresh_unit(job) : NULL;
+}
+
+struct emb_queue_unit *emb_queue_peek_suspect(const struct emb_queue *q)
+{
+    return q->suspects.first;
+}
+
+void emb_queue_take(struct emb_queue *q, struct emb_queue_unit *unit)
+{
+    struct emb_queue_job *job = unit->state == EMB_QUEUE_FRESH ? next_job(q) : NULL;
+    leave_list(q, unit);
+    count_unit(q, unit, false);
+    unit->state = EMB_QUEUE_TAKEN;
+    if (job) {
+        charge(&job->client->jobs, &job->member, unit->count);
+        charge(&q->shares[job->stands], &job->client->member, unit->count);
+        move_job(q, job);
+    }
+}
+
+void emb_queue_give_back(struct emb_queue *q, struct emb_queue_unit *unit)
+{
+    if (!unit->first) {
+        free_unit(q, unit);
+        return;
+    }
+    unit->state = unit->suspect ? EMB_QUEUE_SUSPECT : EMB_QUEUE_AGAIN;
+    struct unit_list *list = list_of(q, unit);
+    unit->previous = list->last;
+    *(list->last ? &list->last->next : &list->first) = unit;
+    list->last = unit;
+    count_unit(q, unit, true);
+}
+
+const int32_t *emb_queue_ids(const struct emb_queue_unit *unit)
+{
+    return unit->first->ids;
+}
+
+void *emb_queue_first_owner(const struct emb_queue_unit *unit, size_t *input)
+{
+    const struct emb_queue_waiter *w = unit->first;
+    if (!w) {
+        return NULL;
+    }
+    *input = (size_t)(w - w->job->waiters);
+    return w->job->owner;
+}
+
+bool emb_queue_pop(struct emb_queue *q, struct emb_queue_unit *unit, void **owner, size_t *input)
+{
+    struct emb_queue_waiter *w = unit->first;
+    if (!w) {
+        free_unit(q, unit);
+        return false;
+    }
+    struct emb_queue_job *job = w->job;
+    *owner = job->owner;
+    *input = (size_t)(w - job->waiters);
+    unlink_waiter(w);
+    if (--job->left == 0) {
+        free_job(q, job);
+    }
+    return true;
+}
+
+uint64_t emb_queue_next_deadline(const struct emb_queue *q)
+{
+    return q->deadlines.root ? q->deadlines.root->key : UINT64_MAX;
+}
+
+void *emb_queue_expired(const struct emb_queue *q, uint64_t now_ns)
+{
+    const struct emb_heap_node *node = q->deadlines.root;
+    if (!node || node->key > now_ns) {
+        return NULL;
+    }
+    const char *job = (const char *)node - offsetof(struct emb_queue_job, deadline);
+    return ((const struct emb_queue_job *)(const void *)job)->owner;
+}
+
+const struct emb_queue_counts *emb_queue_counts(const struct emb_queue *q)
+{
+    return &q->counts;
+}
+
+/* All of higher priorities; of its own, no more than what the others' shares come to while it gets its tokens. */
+size_t emb_queue_ahead(const struct emb_queue *q, unsigned priority, uint64_t client, size_t tokens)
+{
+    size_t ahead = 0, fair;
+    for (unsigned i = 0; i < priority; i++) {
+        ahead += q->work_by[i];
+    }
+    const struct client *own = find_client(q, client, priority);
+    size_t jobs = own ? own->jobs.members.count + 1 : 1, clients = q->shares[priority].members.count + 1;
+    size_t same = q->work_by[priority];
+    if (emb_mul(tokens, jobs, &fair) && emb_mul(fair, clients, &fair) && fair < same) {
+        same = fair;
+    }
+    return ahead + same;
+}
+
+uint64_t emb_queue_oldest(const struct emb_queue *q)
+{
+    uint64_t oldest = q->oldest ? q->oldest->added_ns : UINT64_MAX;
+    const struct emb_queue_unit *lost[] = {q->again.first, q->suspects.first};
+    for (size_t i = 0; i < 2; i++) {
+        if (lost[i] && lost[i]->first->job->added_ns < oldest) {
+            oldest = lost[i]->first->job->added_ns;
+        }
+    }
+    return oldest;
+}
+
+struct emb_siphash emb_queue_hash(const struct emb_queue *q, const int32_t *ids, size_t count)
+{
+    return emb_siphash_of(q->key, ids, count * sizeof *ids);
+}
