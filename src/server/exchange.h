@@ -1,7 +1,7 @@
 /* One request and its reply, as handlers see them, whatever the protocol version.
  *
  * Everything here is called on the front's loop thread. A handler may answer at once or keep the exchange and answer later; it
- * answers exactly once. The request and its strings live until then. */
+ * answers exactly once. The request and its strings live until then; when answering returns, all may be gone. */
 #ifndef EMB_EXCHANGE_H
 #define EMB_EXCHANGE_H
 
