@@ -34,6 +34,7 @@ struct request {
     const char *body;
     size_t body_size;
     uint64_t tokenize_ns;
+    uint64_t given_ns, begun_ns, ended_ns; /* of the work on a thread */
     embellama_normalize normalize; /* after a cut */
     float p;
     struct emb_job job;
@@ -308,7 +309,10 @@ static void on_inputs(struct request *q)
 
 static void on_read_work(uv_work_t *work)
 {
-    read_body(work->data);
+    struct request *q = work->data;
+    q->begun_ns = uv_hrtime();
+    read_body(q);
+    q->ended_ns = uv_hrtime();
 }
 
 static void on_read(uv_work_t *work, int status)
@@ -318,6 +322,7 @@ static void on_read(uv_work_t *work, int status)
         request_free(q);
         return;
     }
+    emb_metrics_hops(emb_server_metrics(q->server), q->given_ns, q->begun_ns, q->ended_ns, uv_hrtime());
     on_inputs(q);
 }
 
@@ -386,6 +391,7 @@ static void start_reading(struct request *q)
             memcpy(q->copy, q->body, q->body_size + EMB_JSON_PADDING);
             q->body = q->copy;
             uv_loop_t *loop = emb_scheduler_loop(emb_server_scheduler(q->server));
+            q->given_ns = uv_hrtime();
             if (uv_queue_work(loop, &q->work, on_read_work, on_read) == 0) {
                 return;
             }

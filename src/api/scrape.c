@@ -67,6 +67,10 @@ static void write_batches(const struct emb_scheduler_stats *s, struct emb_buf *o
     emb_expo_histogram(out, "embellama_batch_tokens", "", s->batch_tokens_each);
     emb_expo_family(out, "embellama_batch_infer_seconds", "histogram", "Time a worker took for a batch.");
     emb_expo_histogram(out, "embellama_batch_infer_seconds", "", s->compute_s);
+    emb_expo_family(out, "embellama_worker_hop_seconds", "histogram",
+                    "Time that batches lay between the loop and a worker, there (behind another batch) and back.");
+    emb_expo_histogram(out, "embellama_worker_hop_seconds", "hop=\"to\"", s->to_worker_s);
+    emb_expo_histogram(out, "embellama_worker_hop_seconds", "hop=\"from\"", s->from_worker_s);
     emb_expo_gauge(out, "embellama_batch_token_budget", (double)s->batch_tokens, "Most tokens of a batch now.");
     emb_expo_gauge(out, "embellama_tokens_per_second", s->tokens_per_s, "Measured speed of all workers.");
 }
@@ -191,7 +195,7 @@ static void write_front(const struct scrape *s, struct emb_buf *out)
     struct emb_front_stats front = emb_front_stats(emb_server_front(s->server));
     emb_expo_gauge(out, "embellama_connections", (double)front.connections, "Open connections.");
     emb_expo_gauge(out, "embellama_connections_limit", (double)front.connections_limit, "Connections there may be.");
-    emb_expo_counter(out, "embellama_connections_total", front.accepted, "Connections taken.");
+    emb_expo_counter(out, "embellama_connections_accepted_total", front.accepted, "Connections taken.");
     emb_expo_counter(out, "embellama_connections_refused_total", front.refused, "Connections beyond the limit.");
     emb_expo_gauge(out, "embellama_requests_held", (double)front.exchanges, "Requests not yet fully answered.");
     emb_expo_gauge(out, "embellama_held_bytes", (double)front.held, "Bytes of requests and replies held.");

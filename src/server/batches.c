@@ -165,6 +165,7 @@ static void hand_over(struct emb_scheduler *s, struct emb_batch *batch, int work
     s->running += batch->plain.inputs;
     s->running_tokens += batch->tokens;
     emb_breaker_sent(&s->breaker);
+    batch->sent_ns = uv_hrtime();
     emb_pool_submit(s->pool, worker, &batch->plain);
 }
 

@@ -53,6 +53,7 @@ struct emb_exchange {
     struct emb_http1_request *request; /* NULL where a connection was refused before one came */
     char id[EMB_REQUEST_ID_MAX + 1];
     const char *traceparent; /* in request's head, or NULL */
+    char span[17];           /* with it: the id of what happens here */
     const char *route; /* as the table has it; NULL: none was found */
     char *segment;
     struct emb_exchange_notes notes;
@@ -137,8 +138,8 @@ void emb_exchange_free(struct emb_exchange *x);
 /* Finds the route and calls its handler, or answers why not. */
 void emb_exchange_dispatch(struct emb_exchange *x);
 
-/* Adds server-timing to a reply for inputs. */
-void emb_exchange_add_timing(struct emb_exchange *x);
+/* Adds server-timing to a reply for inputs, and traceresponse where the request is part of a trace. */
+void emb_exchange_annotate(struct emb_exchange *x);
 
 /* Counts the request and writes its log line. */
 #define EMB_CLIENT_GONE 499 /* nginx's code, in the log and the metrics only */

@@ -28,12 +28,29 @@ void emb_exchange_account(struct emb_exchange *x)
     x->held = held;
 }
 
+/* 16 hexadecimal digits of a UUID, which are never all zero. */
+static void make_span(struct emb_exchange *x)
+{
+    char id[EMB_REQUEST_ID_MAX + 1];
+    size_t n = 0;
+    emb_request_id_make(id, &x->front->random, NULL);
+    for (const char *c = id; n < sizeof x->span - 1; c++) {
+        if (*c != '-') {
+            x->span[n++] = *c;
+        }
+    }
+    x->span[n] = '\0';
+}
+
 static void read_trace(struct emb_exchange *x)
 {
     bool parsed = x->request && x->request->parsed;
     emb_request_id_make(x->id, &x->front->random, parsed ? emb_http1_header(x->request, "x-request-id") : NULL);
     const char *trace = parsed ? emb_http1_header(x->request, "traceparent") : NULL;
     x->traceparent = trace && emb_traceparent_valid(trace) ? trace : NULL;
+    if (x->traceparent) {
+        make_span(x);
+    }
 }
 
 struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_request *request)
@@ -83,13 +100,17 @@ void emb_exchange_free(struct emb_exchange *x)
 #define MS "%" PRIu64 ".%03u"
 #define MS_OF(ns) (ns) / 1000000, (unsigned)((ns) / 1000 % 1000)
 
-void emb_exchange_add_timing(struct emb_exchange *x)
+void emb_exchange_annotate(struct emb_exchange *x)
 {
     const struct emb_exchange_notes *n = &x->notes;
     if (n->inputs > 0) {
         emb_buf_printf(
             &x->extra, "server-timing: tokenize;dur=" MS ", queue;dur=" MS ", infer;dur=" MS ", total;dur=" MS "\r\n",
             MS_OF(n->tokenize_ns), MS_OF(n->queue_ns), MS_OF(n->compute_ns), MS_OF(uv_hrtime() - x->started));
+    }
+    if (x->traceparent) {
+        emb_buf_printf(&x->extra, "traceresponse: 00-%.32s-%s-%s\r\n", x->traceparent + 3, x->span,
+                       x->traceparent + 53);
     }
 }
 
@@ -113,18 +134,19 @@ static void count_request(const struct emb_exchange *x, int status, uint64_t tot
     }
 }
 
-/* Of a traceparent, whose form was checked: its second and third field. */
-static void write_trace(const struct emb_exchange *x, char out[96])
+/* Of a traceparent, whose form was checked: its second and third field; and what follows here. */
+static void write_trace(const struct emb_exchange *x, char out[128])
 {
     out[0] = '\0';
     if (x->traceparent) {
-        snprintf(out, 96, " trace_id=\"%.32s\" parent_id=\"%.16s\"", x->traceparent + 3, x->traceparent + 36);
+        snprintf(out, 128, " trace_id=\"%.32s\" parent_id=\"%.16s\" span_id=\"%s\"", x->traceparent + 3,
+                 x->traceparent + 36, x->span);
     }
 }
 
 void emb_exchange_log(const struct emb_exchange *x, int status)
 {
-    char path[512], error[256], model[160], trace[96];
+    char path[512], error[256], model[160], trace[128];
     const struct emb_exchange_notes *n = &x->notes;
     uint64_t total_ns = uv_hrtime() - x->started;
     count_request(x, status, total_ns);

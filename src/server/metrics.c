@@ -43,7 +43,7 @@ struct emb_metrics {
     struct emb_histogram times, sizes; /* empty ones */
     double token_cost;
     struct table requests, clients, models;
-    struct emb_histogram hops[EMB_HOPS];
+    struct emb_histogram to_thread, from_thread;
     uint64_t bytes_in, bytes_out;
 };
 
@@ -119,9 +119,8 @@ static int fill(struct emb_metrics *m, const struct emb_metrics_setup *setup, em
     }
     emb_histogram_init_steps(&m->sizes, 1, 2, 18);
     m->token_cost = setup->token_cost;
-    for (int i = 0; i < EMB_HOPS; i++) {
-        m->hops[i] = m->times;
-    }
+    emb_histogram_init_steps(&m->to_thread, 0.00001, 4, 10);
+    emb_histogram_init_steps(&m->from_thread, 0.00001, 4, 10);
     struct request_series *requests =
         table_init(&m->requests, sizeof *requests, "route=\"other\",model=\"other\",status=\"other\"");
     struct client_series *clients = table_init(&m->clients, sizeof *clients, "client=\"other\",model=\"other\"");
@@ -214,9 +213,10 @@ void emb_metrics_count(struct emb_metrics *m, const struct emb_metrics_request *
     }
 }
 
-void emb_metrics_hop(struct emb_metrics *m, enum emb_hop hop, uint64_t ns)
+void emb_metrics_hops(struct emb_metrics *m, uint64_t given_ns, uint64_t begun_ns, uint64_t ended_ns, uint64_t taken_ns)
 {
-    add_ns(&m->hops[hop], ns);
+    add_ns(&m->to_thread, begun_ns - given_ns);
+    add_ns(&m->from_thread, taken_ns - ended_ns);
 }
 
 /* ---- Writing ---- */
@@ -310,20 +310,6 @@ static void write_clients(const struct emb_metrics *m, struct emb_buf *out)
     }
 }
 
-static void write_hops(const struct emb_metrics *m, struct emb_buf *out)
-{
-    static const char *const labels[EMB_HOPS] = {
-        [EMB_HOP_TO_THREAD] = "hop=\"to_thread\"",
-        [EMB_HOP_FROM_THREAD] = "hop=\"from_thread\"",
-        [EMB_HOP_TO_WORKER] = "hop=\"to_worker\"",
-        [EMB_HOP_FROM_WORKER] = "hop=\"from_worker\"",
-    };
-    emb_expo_family(out, "embellama_hop_seconds", "histogram", "Time that work lay between two threads or processes.");
-    for (int i = 0; i < EMB_HOPS; i++) {
-        emb_expo_histogram(out, "embellama_hop_seconds", labels[i], &m->hops[i]);
-    }
-}
-
 void emb_metrics_write(const struct emb_metrics *m, struct emb_buf *out)
 {
     write_requests(m, out);
@@ -331,5 +317,8 @@ void emb_metrics_write(const struct emb_metrics *m, struct emb_buf *out)
     write_clients(m, out);
     emb_expo_counter(out, "embellama_received_bytes_total", m->bytes_in, "Bytes of requests.");
     emb_expo_counter(out, "embellama_sent_bytes_total", m->bytes_out, "Bytes of replies' bodies.");
-    write_hops(m, out);
+    emb_expo_family(out, "embellama_thread_hop_seconds", "histogram",
+                    "Time that long bodies lay between the loop and a thread of its pool, there and back.");
+    emb_expo_histogram(out, "embellama_thread_hop_seconds", "hop=\"to\"", &m->to_thread);
+    emb_expo_histogram(out, "embellama_thread_hop_seconds", "hop=\"from\"", &m->from_thread);
 }

@@ -32,15 +32,9 @@ struct emb_metrics_request {
 };
 void emb_metrics_count(struct emb_metrics *metrics, const struct emb_metrics_request *request);
 
-/* Time that work lay between two threads or processes. */
-enum emb_hop {
-    EMB_HOP_TO_THREAD,   /* from the loop until a thread of its pool takes the work up */
-    EMB_HOP_FROM_THREAD, /* from there until the loop takes the result */
-    EMB_HOP_TO_WORKER,   /* from sending a batch until the worker takes it up, the wait behind another included */
-    EMB_HOP_FROM_WORKER, /* from the worker's end of it until the loop has the vectors */
-    EMB_HOPS,
-};
-void emb_metrics_hop(struct emb_metrics *metrics, enum emb_hop hop, uint64_t ns);
+/* Work of a request went to a thread of the loop's pool and came back; times of uv_hrtime. */
+void emb_metrics_hops(struct emb_metrics *metrics, uint64_t given_ns, uint64_t begun_ns, uint64_t ended_ns,
+                      uint64_t taken_ns);
 
 /* Appends its families. */
 void emb_metrics_write(const struct emb_metrics *metrics, struct emb_buf *out);

@@ -68,6 +68,11 @@ static bool failed_whole(const struct emb_pool_batch *plain)
     return true;
 }
 
+static double seconds_between(uint64_t from_ns, uint64_t to_ns)
+{
+    return to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-9 : 0;
+}
+
 void emb_outcome_done(struct emb_scheduler *s, struct emb_batch *batch, uint64_t now_ns)
 {
     const struct emb_pool_batch *plain = &batch->plain;
@@ -76,6 +81,8 @@ void emb_outcome_done(struct emb_scheduler *s, struct emb_batch *batch, uint64_t
     emb_histogram_add(&s->batch_inputs, (double)plain->inputs);
     emb_histogram_add(&s->batch_tokens, (double)batch->tokens);
     emb_histogram_add(&s->compute_s, (double)plain->compute_ns * 1e-9);
+    emb_histogram_add(&s->to_worker_s, seconds_between(batch->sent_ns, plain->started_ns));
+    emb_histogram_add(&s->from_worker_s, seconds_between(plain->started_ns + plain->compute_ns, now_ns));
     s->computed_batches++;
     s->computed_tokens += batch->tokens;
     if (failed_whole(plain)) {

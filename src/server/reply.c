@@ -79,7 +79,7 @@ static void answer(struct emb_exchange *x, int status, const char *content_type)
     if (content_type) {
         emb_exchange_add_header(x, "content-type", content_type);
     }
-    emb_exchange_add_timing(x);
+    emb_exchange_annotate(x);
     x->answered = true;
     x->status = status;
     x->bytes_out = x->body.size;

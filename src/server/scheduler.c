@@ -208,6 +208,8 @@ static void set_histograms(struct emb_scheduler *s)
     emb_histogram_init_steps(&s->batch_tokens, 16, 2, 11);
     emb_histogram_init_steps(&s->queue_s, 0.0005, 2, 18);
     emb_histogram_init_steps(&s->compute_s, 0.0005, 2, 15);
+    emb_histogram_init_steps(&s->to_worker_s, 0.00001, 4, 10);
+    emb_histogram_init_steps(&s->from_worker_s, 0.00001, 4, 10);
 }
 
 static void open_handle(struct emb_scheduler *s, uv_handle_t *handle)
@@ -416,6 +418,8 @@ struct emb_scheduler_stats emb_scheduler_stats(const struct emb_scheduler *s)
         .batch_tokens_each = &s->batch_tokens,
         .queue_s = &s->queue_s,
         .compute_s = &s->compute_s,
+        .to_worker_s = &s->to_worker_s,
+        .from_worker_s = &s->from_worker_s,
         .expired = s->expired,
         .cancelled = s->cancelled,
         .shared = counts->shared,

@@ -115,6 +115,8 @@ struct emb_scheduler_stats {
     uint64_t batches, tokens; /* computed */
     const struct emb_histogram *batch_inputs, *batch_tokens_each;
     const struct emb_histogram *queue_s, *compute_s; /* an input's wait; a batch's time */
+    /* Seconds that a batch lay between the loop and a worker, the wait behind another included, and its vectors on the way back. */
+    const struct emb_histogram *to_worker_s, *from_worker_s;
     uint64_t refused[EMB_SUBMITS];                   /* requests, by reason */
     uint64_t expired;                                /* inputs that met their deadline */
     uint64_t cancelled;                              /* inputs of clients that left */

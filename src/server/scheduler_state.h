@@ -15,6 +15,7 @@ struct emb_batch {
     struct emb_queue_unit **units; /* [EMB_BATCH_INPUTS] */
     size_t tokens;
     int worker;
+    uint64_t sent_ns;
     bool busy;
     bool alone; /* one suspect, tried by itself */
 };
@@ -59,7 +60,7 @@ struct emb_scheduler {
     uint64_t helpless_ns; /* since when none is, though one was; 0: one is, or none was yet */
     size_t running, running_tokens;
 
-    struct emb_histogram batch_inputs, batch_tokens, queue_s, compute_s;
+    struct emb_histogram batch_inputs, batch_tokens, queue_s, compute_s, to_worker_s, from_worker_s;
     uint64_t computed_batches, computed_tokens;
     uint64_t refused[EMB_SUBMITS];
     uint64_t expired, cancelled, crashed, retried;

@@ -126,7 +126,7 @@ static void test_requests(void **state)
     }
     emb_metrics_count(m, &refused);
     emb_metrics_count(m, &unknown);
-    emb_metrics_hop(m, EMB_HOP_TO_WORKER, 100000000);
+    emb_metrics_hops(m, 1000, 100001000, 300000000, 500000000);
     write_page(m, &page);
 #define OF(sample) value_of(&page, "embellama_" sample)
     assert_true(OF("requests_total{route=\"/v1/embeddings\",model=\"m\",status=\"200\"}") == 3);
@@ -148,8 +148,9 @@ static void test_requests(void **state)
     assert_true(OF("client_cost_total{client=\"c\",model=\"m\"}") == 90 * 0.5 / 1e6);
     assert_true(OF("received_bytes_total") == 307);
     assert_true(OF("sent_bytes_total") == 3000);
-    assert_true(OF("hop_seconds_sum{hop=\"to_worker\"}") == 0.1);
-    assert_true(OF("hop_seconds_count{hop=\"from_worker\"}") == 0);
+    assert_true(OF("thread_hop_seconds_sum{hop=\"to\"}") == 0.1);
+    assert_true(OF("thread_hop_seconds_sum{hop=\"from\"}") == 0.2);
+    assert_true(OF("thread_hop_seconds_count{hop=\"from\"}") == 1);
     assert_null(strstr(page.data, "model=\"other\""));
     emb_buf_deinit(&page);
     emb_metrics_free(m);
