@@ -162,6 +162,7 @@ static void test_clear(void **state)
     assert_true(get(cache, text("a")) == 2);
     struct emb_cache_stats stats = emb_cache_stats(cache);
     assert_int_equal(stats.entries, 1);
+    assert_int_equal(stats.stored, 2);
     assert_int_equal(stats.clears, 1);
     emb_cache_free(cache);
 }
