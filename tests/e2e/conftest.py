@@ -1,0 +1,21 @@
+"""`start` makes servers that end with the test."""
+import os
+
+import pytest
+
+from processes import LOAD, api
+
+
+@pytest.fixture
+def start():
+    if not os.path.exists(LOAD):
+        pytest.skip(f"the load client is not at {LOAD}")
+    servers = []
+
+    def begin(*flags):
+        servers.append(api.Server(*flags))
+        return servers[-1]
+
+    yield begin
+    for server in servers:
+        server.close()

@@ -1,0 +1,65 @@
+"""More than the server can do: what does not fit is refused at once and says when to come again, and all is well afterwards."""
+from processes import NOT_CACHED, QUIET, api, get, load, metrics, report, run_load, write_texts
+
+LONG = "word " * 120
+MANY = 64
+
+
+def long_texts(n):
+    return [f"{i} {LONG}{i}" for i in range(n)]
+
+
+def refused(r):
+    return sum(r["statuses"].get(status, 0) for status in ("429", "503"))
+
+
+def test_more_than_fits_is_refused(start, tmp_path):
+    """64 connections that send again at once against a queue of 40 inputs."""
+    server = start("--queue-size", "40", "--workers", "1", *QUIET)
+    texts = write_texts(tmp_path / "texts", long_texts(400))
+    r = run_load(server, texts, connections=MANY, per_request=4, seconds=3, header=NOT_CACHED)
+    assert set(r["statuses"]) <= {"200", "429", "503"} and r["statuses"]["200"] > 0, r
+    assert refused(r) > 0 and r["refused_with_retry_after"] == refused(r), r
+    assert r["failed"] == refused(r), f"and nothing but refusals fails: {r}"
+    assert r["refused_ms"]["p50"] < r["latency_ms"]["p50"], f"a refusal does not wait for its turn: {r}"
+    assert api.until(lambda: server.health()["queue"]["waiting"] == 0, 30)
+    after = run_load(server, texts, requests=20, per_request=4, header=NOT_CACHED)
+    assert after["failed"] == 0, after
+
+
+def test_what_cannot_be_in_time_is_refused(start, tmp_path):
+    """An open loop far above what can be computed, with a deadline: the rest is refused, not answered too late."""
+    server = start("--workers", "1", "--threads", "1", *QUIET)
+    texts = write_texts(tmp_path / "texts", long_texts(400))
+    headers = [NOT_CACHED, "x-request-timeout-ms: 2000"]
+    most = run_load(server, texts, connections=8, seconds=2, header=headers)
+    assert most["statuses"].get("200", 0) > 0, most
+    r = run_load(server, texts, connections=600, rate=5 * most["requests_per_s"], seconds=4, header=headers)
+    assert set(r["statuses"]) <= {"200", "429", "503", "504"} and r["statuses"]["200"] > 0, r
+    assert refused(r) > 0 and r["refused_with_retry_after"] == refused(r), r
+    assert r["statuses"].get("504", 0) <= 0.2 * r["requests"], f"refused at arrival, not after the wait: {r}"
+    assert r["outcomes"]["answered"] == r["requests"], r
+    assert run_load(server, texts, requests=5, header=NOT_CACHED)["failed"] == 0
+    assert get(server, "/health")[0] == 200
+
+
+def test_work_of_clients_that_leave_is_dropped(start, tmp_path):
+    server = start("--workers", "1", "--threads", "1", *QUIET)
+    texts = write_texts(tmp_path / "texts", long_texts(1600))
+    r = run_load(server, texts, connections=16, per_request=100, requests=16, cancel_after=0.2, header=NOT_CACHED)
+    assert r["outcomes"]["cancelled"] == 16, r
+    assert api.until(lambda: server.health()["queue"]["waiting"] == 0, 10), server.health()
+    assert api.until(lambda: server.health()["queue"]["running"] == 0)
+    seen = metrics(server)
+    assert seen["embellama_inputs_cancelled_total"] > 0
+    assert seen["embellama_batch_inputs_sum"] < 800, "most of the 1,600 inputs were never computed"
+
+
+def test_a_busy_server_still_says_how_it_is(start, tmp_path):
+    server = start("--workers", "1", *QUIET)
+    texts = write_texts(tmp_path / "texts", long_texts(400))
+    client = load(server, texts, connections=32, per_request=8, seconds=3, header=NOT_CACHED)
+    for _ in range(20):
+        for path in ("/health", "/health/live", "/health/ready", "/metrics", "/v1/models"):
+            assert get(server, path)[0] == 200
+    assert report(client)["failed"] == 0
