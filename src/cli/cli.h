@@ -27,6 +27,7 @@ int emb_cli_tokenize(const struct emb_cli_options *options);
 int emb_cli_similarity(const struct emb_cli_options *options);
 int emb_cli_inspect(const struct emb_cli_options *options);
 int emb_cli_serve(const struct emb_cli_options *options);
+int emb_cli_front(void); /* serve's front process */
 int emb_cli_bench(const struct emb_cli_options *options);
 int emb_cli_tune(const struct emb_cli_options *options);
 int emb_cli_help(const struct emb_cli_options *options);

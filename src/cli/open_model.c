@@ -54,8 +54,7 @@ int emb_cli_model_path(char **out, const char *named, embellama_error *error)
                     "embellama-get-model, or make model in the source tree, or give --model");
 }
 
-/* The folder that --pack-cache means, in out[0..size) where it is our own; *folder is NULL for none. */
-static int pack_folder(const char *asked, char *out, size_t size, const char **folder, embellama_error *error)
+int emb_cli_pack_folder(const char *asked, char *out, size_t size, const char **folder, embellama_error *error)
 {
     *folder = asked;
     if (strcmp(asked, "off") == 0) {
@@ -79,7 +78,7 @@ static int open_path(embellama_model **out, const char *path, const struct emb_c
     model.cpu = options->cpu;
     model.threads = (int)options->threads;
     model.numa = options->numa != 0;
-    int rc = pack_folder(options->pack_cache, folder, sizeof folder, &model.pack_cache, error);
+    int rc = emb_cli_pack_folder(options->pack_cache, folder, sizeof folder, &model.pack_cache, error);
     if (rc == EMBELLAMA_OK) {
         rc = embellama_model_open(out, path, &model, error);
     }
@@ -100,22 +99,32 @@ int emb_cli_open_model(embellama_model **out, const struct emb_cli_options *opti
     return rc;
 }
 
+int emb_cli_length(const struct emb_cli_options *options, size_t context, size_t recommended, size_t *max_length,
+                   embellama_error *error)
+{
+    *max_length = context;
+    if (options->max_length == EMB_CLI_LENGTH_RECOMMENDED) {
+        if (recommended == 0) {
+            return emb_fail(error, EMBELLAMA_E_RANGE, "--max-length: this model recommends no length");
+        }
+        *max_length = recommended;
+    } else if (options->max_length > 0) {
+        *max_length = (size_t)options->max_length;
+    }
+    if (*max_length > context) {
+        return emb_fail(error, EMBELLAMA_E_RANGE, "--max-length: %zu is beyond the model's context of %zu tokens",
+                        *max_length, context);
+    }
+    return EMBELLAMA_OK;
+}
+
 int emb_cli_limits(const struct emb_cli_options *options, const embellama_model *model, size_t *max_length, size_t *dim,
                    embellama_error *error)
 {
     const embellama_model_info *info = embellama_model_get_info(model);
-    *max_length = info->context_length;
-    if (options->max_length == EMB_CLI_LENGTH_RECOMMENDED) {
-        if (info->recommended_length == 0) {
-            return emb_fail(error, EMBELLAMA_E_RANGE, "--max-length: this model recommends no length");
-        }
-        *max_length = info->recommended_length;
-    } else if (options->max_length > 0) {
-        *max_length = (size_t)options->max_length;
-    }
-    if (*max_length > info->context_length) {
-        return emb_fail(error, EMBELLAMA_E_RANGE, "--max-length: %zu is beyond the model's context of %zu tokens",
-                        *max_length, info->context_length);
+    int rc = emb_cli_length(options, info->context_length, info->recommended_length, max_length, error);
+    if (rc != EMBELLAMA_OK) {
+        return rc;
     }
     *dim = options->dimensions > 0 ? (size_t)options->dimensions : info->dim;
     if (*dim > info->dim) {

@@ -14,6 +14,13 @@ int emb_cli_model_path(char **out, const char *named, embellama_error *error);
  * not do as asked. */
 int emb_cli_open_model(embellama_model **out, const struct emb_cli_options *options, embellama_error *error);
 
+/* The folder that --pack-cache means, in out[0..size) where it is our own; *folder is NULL for none. Errors: E_INVALID. */
+int emb_cli_pack_folder(const char *asked, char *out, size_t size, const char **folder, embellama_error *error);
+
+/* Tokens that one text may have, from --max-length, with a model of that context and recommended length. Errors: E_RANGE. */
+int emb_cli_length(const struct emb_cli_options *options, size_t context, size_t recommended, size_t *max_length,
+                   embellama_error *error);
+
 /* Tokens that one text may have, from --max-length, and values of a vector, from --dimensions. Errors: E_RANGE. */
 int emb_cli_limits(const struct emb_cli_options *options, const embellama_model *model, size_t *max_length, size_t *dim,
                    embellama_error *error);

@@ -68,6 +68,8 @@ struct emb_cli_options {
     int64_t port, workers, batch_tokens, queue_size, max_inputs, request_timeout, log_level, seconds;
     int64_t max_connections, max_body, max_header;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
+    int64_t stuck_timeout, drain_timeout;                                           /* seconds */
+    bool core_dumps;
     bool allow_half_close;
     int64_t log_format;
     const char *api_key, *api_key_file, *cors_origins;
@@ -83,6 +85,8 @@ struct emb_cli_options {
     bool input_given; /* --input itself, not its environment variable */
     char **arguments; /* what is left: points into argv */
     int argument_count;
+    char **given; /* the command line as it came, behind the command's name; set by main */
+    int given_count;
 };
 
 /* Fills *options from defaults, then the environment, then argv[0..argc) (no program or command name in it), which is

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "engine/watch.h"
 
 struct state {
     const struct emb_pool_recipe *recipe;
@@ -77,6 +78,12 @@ static void run(void *arg, struct emb_pool_batch *batch)
             memset(batch->vectors + i * dim, 0, dim * sizeof *batch->vectors);
         }
     }
+}
+
+void emb_pool_count_layers(void *arg, _Atomic uint64_t *counter)
+{
+    const struct state *state = arg;
+    emb_ctx_count_layers(state->ctx, counter);
 }
 
 struct emb_pool_engine emb_pool_engine(const struct emb_pool_recipe *recipe)

@@ -2,6 +2,8 @@
 #ifndef EMB_POOL_WORKER_H
 #define EMB_POOL_WORKER_H
 
+#include <stdatomic.h>
+
 #include "pool/pool.h"
 
 /* What a worker runs. The usual one, over an embellama_model, is emb_pool_engine; tests give their own. */
@@ -26,5 +28,8 @@ struct emb_pool_recipe {
 
 /* recipe must outlive the workers. */
 struct emb_pool_engine emb_pool_engine(const struct emb_pool_recipe *recipe);
+
+/* Has a state that its start made raise *counter after each layer of the model computed. */
+void emb_pool_count_layers(void *state, _Atomic uint64_t *counter);
 
 #endif

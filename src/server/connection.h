@@ -22,7 +22,6 @@ struct emb_front {
         int fd;
     } listeners[EMB_LISTENERS];
     int listener_count;
-    int port;
     uv_poll_t widest; /* sizes the loop's table of descriptors */
     uv_timer_t sweep; /* looks at every connection's time limits */
     int handles;      /* not yet closed: of the members above */

@@ -50,11 +50,6 @@ unsigned emb_front_announced_idle(const struct emb_front *front)
     return seconds > 6 ? seconds - 5 : 1;
 }
 
-int emb_front_port(const struct emb_front *front)
-{
-    return front->port;
-}
-
 struct emb_front_stats emb_front_stats(const struct emb_front *front)
 {
     return (struct emb_front_stats){.connections = front->conn_count,
@@ -234,51 +229,6 @@ static void on_sweep(uv_timer_t *timer)
 
 /* ---- Listening ---- */
 
-static int fail_listen(embellama_error *error, const char *host, int port, int status)
-{
-    bool bracket = strchr(host, ':') != NULL;
-    return emb_fail(error, EMBELLAMA_E_IO, "cannot listen on %s%s%s:%d: %s", bracket ? "[" : "", host,
-                    bracket ? "]" : "", port, uv_strerror(status));
-}
-
-static void set_port(struct sockaddr *address, int port)
-{
-    uint16_t value = htons((uint16_t)port);
-    if (address->sa_family == AF_INET6) {
-        ((struct sockaddr_in6 *)address)->sin6_port = value;
-    } else {
-        ((struct sockaddr_in *)address)->sin_port = value;
-    }
-}
-
-static int bound_port(int fd)
-{
-    struct sockaddr_storage address;
-    socklen_t size = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        return 0;
-    }
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
-}
-
-/* A listening socket, or libuv's error. */
-static int bind_one(int *out, const struct addrinfo *a)
-{
-    int on = 1, fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return uv_translate_sys_error(errno);
-    }
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        int status = uv_translate_sys_error(errno);
-        close(fd);
-        return status;
-    }
-    *out = fd;
-    return 0;
-}
-
 /* Watches a listening socket, owned from now on. */
 static int adopt(struct emb_front *front, int fd)
 {
@@ -297,35 +247,24 @@ static int adopt(struct emb_front *front, int fd)
     return uv_poll_start(&listener->poll, UV_READABLE, on_acceptable);
 }
 
-/* Listens on each address; one that this machine lacks is left out as long as another works. */
-static int listen_all(struct emb_front *front, struct addrinfo *addresses, const char *host, embellama_error *error)
+static int listen_all(struct emb_front *front, const int *fds, size_t count, embellama_error *error)
 {
-    int port = front->port, lacking = 0, working = 0;
-    for (struct addrinfo *a = addresses; a && front->listener_count < EMB_LISTENERS; a = a->ai_next) {
-        int fd = -1;
-        set_port(a->ai_addr, front->port);
-        int status = bind_one(&fd, a);
+    for (size_t i = 0; i < count; i++) {
+        int status = front->listener_count == EMB_LISTENERS ? UV_EMFILE : 0;
+        if (status == 0 && listen(fds[i], BACKLOG) != 0) {
+            status = uv_translate_sys_error(errno);
+        }
         if (status == 0) {
-            status = adopt(front, fd);
-            front->port = status == 0 ? bound_port(fd) : front->port;
-        }
-        if (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT) {
-            lacking = status;
-        } else if (status != 0) {
-            return fail_listen(error, host, port, status);
+            status = adopt(front, fds[i]);
         } else {
-            working++;
+            close(fds[i]);
         }
-    }
-    return working > 0 ? 0 : fail_listen(error, host, port, lacking ? lacking : UV_EADDRNOTAVAIL);
-}
-
-static int resolve(const char *host, struct addrinfo **out, embellama_error *error)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    int status = getaddrinfo(host, NULL, &hints, out);
-    if (status != 0) {
-        return emb_fail(error, EMBELLAMA_E_IO, "cannot listen on '%s': %s", host, gai_strerror(status));
+        if (status != 0) {
+            for (i++; i < count; i++) {
+                close(fds[i]);
+            }
+            return emb_fail(error, EMBELLAMA_E_IO, "cannot listen: %s", uv_strerror(status));
+        }
     }
     return 0;
 }
@@ -385,33 +324,21 @@ static void free_failed(void *arg)
 int emb_front_open(struct emb_front **out, uv_loop_t *loop, const struct emb_front_options *options,
                    embellama_error *error)
 {
-    char host[256];
-    size_t length = strlen(options->host);
-    bool bracket = length > 2 && options->host[0] == '[' && options->host[length - 1] == ']';
-    if (length == 0 || length >= sizeof host) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "the host to listen on is %s", length ? "too long" : "empty");
-    }
-    snprintf(host, sizeof host, "%.*s", (int)(bracket ? length - 2 : length), options->host + bracket);
-    struct addrinfo *addresses = NULL;
-    int status = resolve(host, &addresses, error);
-    if (status != 0) {
-        return status;
-    }
     struct emb_front *front = emb_calloc(1, sizeof *front);
     if (!front || uv_timer_init(loop, &front->sweep) != 0) {
         emb_free(front);
-        freeaddrinfo(addresses);
+        for (size_t i = 0; i < options->listener_count; i++) {
+            close(options->listeners[i]);
+        }
         return emb_fail_nomem(error);
     }
     front->loop = loop;
     front->options = *options;
-    front->options.host = NULL;
-    front->port = options->port;
+    front->options.listeners = NULL;
     front->sweep.data = front;
     front->handles = 1;
     fit_files(front);
-    status = listen_all(front, addresses, host, error);
-    freeaddrinfo(addresses);
+    int status = listen_all(front, options->listeners, options->listener_count, error);
     if (front->listener_count > 0) {
         size_table(front);
     }

@@ -13,8 +13,8 @@ struct emb_conn;
 struct emb_metrics; /* server/metrics.h */
 
 struct emb_front_options {
-    const char *host; /* name or address, "[::1]" too; every address of a name is listened on */
-    int port;         /* 0: any free one */
+    const int *listeners; /* bound sockets, the front's from now on, whether opening succeeds or not */
+    size_t listener_count;
     struct emb_front_limits limits;
     struct emb_access *access;      /* who may do what; NULL: everybody everything */
     const struct emb_route *routes; /* must live as long as the front */
@@ -24,10 +24,9 @@ struct emb_front_options {
 
 struct emb_front;
 
-/* Resolves, binds and listens. Errors: E_IO with a sentence that names host and port, E_NOMEM. */
+/* Listens. Other processes may have the same sockets. Errors: E_IO, E_NOMEM. */
 int emb_front_open(struct emb_front **out, uv_loop_t *loop, const struct emb_front_options *options,
                    embellama_error *error);
-int emb_front_port(const struct emb_front *front);
 
 /* Stops gracefully: answers the requests it has and those that come on connections already made, with "Connection: close",
  * and closes idle connections; after limits.stop_accept_ms new ones are refused, also where another process has the

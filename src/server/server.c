@@ -1,30 +1,32 @@
-/* The server process: model, scheduler, front and signals put together, from start to graceful stop. */
+/* The front process: model, scheduler, connections and the supervisor put together, from start to graceful stop. */
 #include "server/server.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "pool/threads.h"
+#include "pool/board.h"
+#include "pool/control.h"
+#include "pool/link.h"
+#include "pool/setup.h"
 #include "server/footprint.h"
 #include "server/lag.h"
 #include "server/listen.h"
 #include "server/scheduler.h"
 
-#define SPARE_FILES 256 /* descriptors beside the connections */
+enum { PROBE_TOKENS = 16, TICK_MS = 500 };
 
 struct emb_server {
     const struct emb_server_options *options;
     uv_loop_t loop;
-    uv_signal_t terminate, interrupt;
+    uv_poll_t control;
+    uv_timer_t tick;
+    struct emb_board *board;
     embellama_model *model;
-    struct emb_pool_recipe recipe;
+    struct emb_pool *pool; /* the scheduler's */
     struct emb_scheduler *scheduler;
     struct emb_access *access;
     struct emb_cache *cache;
@@ -33,6 +35,8 @@ struct emb_server {
     struct emb_lag lag;
     struct emb_footprint footprint;
     uint64_t started; /* uv_hrtime */
+    int status;       /* of the whole run */
+    embellama_error *error;
 };
 
 const embellama_model *emb_server_model(const struct emb_server *server)
@@ -95,92 +99,144 @@ double emb_server_uptime(const struct emb_server *server)
     return (double)(uv_hrtime() - server->started) / 1e9;
 }
 
+/* ---- The supervisor ---- */
+
+static void tell_supervisor(struct emb_control *message)
+{
+    if (!emb_control_send(EMB_FD_CONTROL, message)) {
+        emb_log(EMB_LOG_WARN, "supervisor_deaf", "message=%u", message->kind);
+    }
+}
+
 void emb_server_set_log_level(struct emb_server *server, enum emb_log_level level)
 {
     (void)server;
+    struct emb_control message = {.kind = EMB_CONTROL_LOG, .value = (int32_t)level};
     emb_log_set_level(level);
+    tell_supervisor(&message);
+}
+
+void emb_server_drain(struct emb_server *server, const char *why)
+{
+    struct emb_control message = {.kind = EMB_CONTROL_DRAIN};
+    if (!emb_server_stopping(server)) {
+        emb_log(EMB_LOG_INFO, "drain", "%s", why);
+        tell_supervisor(&message);
+    }
 }
 
 /* ---- Stopping ---- */
 
-static void close_signals(struct emb_server *server)
+static void close_own(struct emb_server *server)
 {
-    uv_close((uv_handle_t *)&server->terminate, NULL);
-    uv_close((uv_handle_t *)&server->interrupt, NULL);
+    uv_handle_t *own[] = {(uv_handle_t *)&server->control, (uv_handle_t *)&server->tick};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (!uv_is_closing(own[i])) {
+            uv_close(own[i], NULL);
+        }
+    }
 }
 
 static void on_stopped(void *arg)
 {
     emb_log(EMB_LOG_INFO, "stopped", "answered=all");
-    close_signals(arg);
+    close_own(arg);
 }
 
-void emb_server_drain(struct emb_server *server, const char *why)
+static void stop(struct emb_server *server)
 {
-    if (!emb_server_stopping(server)) {
-        emb_log(EMB_LOG_INFO, "stopping", "%s", why);
+    if (server->front) {
         emb_front_stop(server->front, on_stopped, server);
+    } else {
+        close_own(server);
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+/* It cannot go on: the supervisor is told why, and all handles close. */
+static void fail(struct emb_server *server, const embellama_error *error)
+{
+    struct emb_control message = {.kind = EMB_CONTROL_FAILED, .value = error->code};
+    snprintf(message.text, sizeof message.text, "%s", error->message);
+    tell_supervisor(&message);
+    server->status = error->code;
+    *server->error = *error;
+    close_own(server);
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
 {
     struct emb_server *server = handle->data;
-    char why[32];
-    if (emb_server_stopping(server)) {
-        emb_log(EMB_LOG_WARN, "killed", "signal=%d", number);
-        emb_log_flush(100);
-        _exit(1);
+    struct emb_control message;
+    enum emb_control_got got = EMB_CONTROL_END;
+    (void)events;
+    while (status == 0 && (got = emb_control_receive(EMB_FD_CONTROL, &message)) == EMB_CONTROL_MESSAGE) {
+        if (message.kind == EMB_CONTROL_STOP) {
+            stop(server);
+        } else if (message.kind == EMB_CONTROL_VERDICT) {
+            emb_link_pool_verdict(server->pool, message.worker, message.pid, message.blamed != 0, message.text);
+        } else if (message.kind == EMB_CONTROL_LOG) {
+            emb_log_set_level((enum emb_log_level)message.value);
+        }
     }
-    snprintf(why, sizeof why, "signal=%d", number);
-    emb_server_drain(server, why);
+    if (got == EMB_CONTROL_END) {
+        emb_log(EMB_LOG_ERROR, "supervisor_gone", "action=drain");
+        uv_poll_stop(handle);
+        server->status = emb_fail(server->error, EMBELLAMA_E_IO, "the supervisor went away");
+        stop(server);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    const struct emb_server *server = timer->data;
+    atomic_fetch_add_explicit(&server->board->front.progress, 1, memory_order_relaxed);
 }
 
 /* ---- Starting ---- */
 
-static void raise_file_limit(size_t connections)
-{
-    struct rlimit limit;
-    rlim_t need = connections * 2 + SPARE_FILES;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < need) {
-        limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > need ? need : limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int open_model(struct emb_server *server, embellama_error *error)
 {
-    embellama_model_options options = embellama_model_options_default();
-    options.precision = server->options->precision;
-    options.cpu = server->options->cpu;
-    return embellama_model_open(&server->model, server->options->model_path, &options, error);
+    const struct emb_setup *setup = server->options->setup;
+    return embellama_model_attach(&server->model, EMB_FD_WEIGHTS, setup->model_path, setup->cpu[0] ? setup->cpu : NULL,
+                                  error);
+}
+
+static void on_first_worker(void *arg);
+
+static int open_pool(struct emb_server *server, embellama_error *error)
+{
+    const struct emb_setup *setup = server->options->setup;
+    int32_t probe[PROBE_TOKENS] = {0};
+    size_t count = 0;
+    int rc = embellama_complete_ids(server->model, (embellama_ids){0}, probe, PROBE_TOKENS, &count, error);
+    struct emb_link_options options = {
+        .listener = EMB_FD_LINK,
+        .token = setup->token,
+        .layout = {.workers = setup->workers, .threads = setup->threads},
+        .dim = embellama_dim(server->model),
+        .probe = probe,
+        .probe_count = count == 0             ? 1
+                       : count < PROBE_TOKENS ? count
+                                              : PROBE_TOKENS,
+        .ready = on_first_worker,
+        .arg = server,
+    };
+    return rc == EMBELLAMA_OK ? emb_link_pool_new(&server->pool, &server->loop, &options, error) : rc;
 }
 
 static int open_scheduler(struct emb_server *server, embellama_error *error)
 {
     const struct emb_server_options *options = server->options;
-    const embellama_model_info *info = embellama_model_get_info(server->model);
-    embellama_pooling pooling = options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : info->pooling;
-    if (pooling == EMBELLAMA_POOLING_NONE) {
-        return emb_fail(error, EMBELLAMA_E_INVALID,
-                        "pooling none gives a vector a token, but the server answers with one vector an input");
-    }
-    server->recipe = (struct emb_pool_recipe){.model = server->model,
-                                              .pooling = pooling,
-                                              .normalize = options->normalize,
-                                              .p = options->p,
-                                              .shard_tokens = options->shard_tokens};
-    struct emb_pool_engine engine = emb_pool_engine(&server->recipe);
-    struct emb_pool_layout layout = emb_pool_layout(embellama_cpu_count(), options->workers, options->threads);
     struct emb_scheduler_setup setup = {.model = emb_server_model_name(server),
-                                        .batch_tokens = options->batch_tokens,
-                                        .context = info->context_length,
+                                        .batch_tokens = (size_t)options->setup->batch_tokens,
+                                        .context = embellama_model_get_info(server->model)->context_length,
                                         .queue_size = options->queue_size};
-    int rc = emb_thread_pool_new(&setup.pool, &server->loop, &engine, layout, error);
+    int rc = open_pool(server, error);
     if (rc == EMBELLAMA_OK) {
+        setup.pool = server->pool;
         rc = emb_scheduler_new(&server->scheduler, &server->loop, &setup, error);
         if (rc != EMBELLAMA_OK) {
-            emb_pool_free(setup.pool);
+            emb_pool_free(server->pool);
         }
     }
     return rc;
@@ -193,25 +249,22 @@ static int open_cache(struct emb_server *server, embellama_error *error)
     return emb_cache_new(&server->cache, &options, error);
 }
 
-static int watch(struct emb_server *server, uv_signal_t *handle, int number, embellama_error *error)
-{
-    handle->data = server;
-    int status = uv_signal_start(handle, on_signal, number);
-    return status == 0 ? 0 : emb_fail(error, EMBELLAMA_E_IO, "cannot watch signals: %s", uv_strerror(status));
-}
-
 static int open_front(struct emb_server *server, embellama_error *error)
 {
+    int listeners[EMB_LISTENERS_MAX];
+    const struct emb_setup *setup = server->options->setup;
     struct emb_front_options options = {
-        .host = server->options->host,
-        .port = server->options->port,
+        .listeners = listeners,
+        .listener_count = setup->listeners,
         .limits = server->options->limits,
         .routes = server->options->routes,
         .server = server,
         .access = server->access,
         .metrics = server->metrics,
     };
-    raise_file_limit(options.limits.connections);
+    for (uint32_t i = 0; i < setup->listeners; i++) {
+        listeners[i] = EMB_FD_LISTEN + (int)i;
+    }
     return emb_front_open(&server->front, &server->loop, &options, error);
 }
 
@@ -239,7 +292,7 @@ static void print_ready(struct emb_server *server)
     bool bracket = strchr(host, ':') && host[0] != '[';
     char url[320];
     snprintf(url, sizeof url, "http://%s%s%s:%d", bracket ? "[" : "", host, bracket ? "]" : "",
-             emb_front_port(server->front));
+             server->options->setup->port);
     struct emb_buf name, quoted;
     emb_buf_init(&name, 4096);
     emb_buf_init(&quoted, 16384);
@@ -254,9 +307,41 @@ static void print_ready(struct emb_server *server)
     emb_log(EMB_LOG_INFO, "ready", "url=%s", url);
 }
 
+/* A worker has answered: from now on this can, too. The ready line is the first front's only. */
+static void on_first_worker(void *arg)
+{
+    struct emb_server *server = arg;
+    struct emb_control message = {.kind = EMB_CONTROL_READY};
+    embellama_error error;
+    if (uv_is_closing((uv_handle_t *)&server->control)) {
+        return;
+    }
+    if (open_front(server, &error) != EMBELLAMA_OK) {
+        fail(server, &error);
+        return;
+    }
+    tell_supervisor(&message);
+    atomic_store(&server->board->front.answered, 1);
+    if (atomic_exchange(&server->board->announced, 1) == 0) {
+        print_ready(server);
+    }
+}
+
+static int watch_supervisor(struct emb_server *server, embellama_error *error)
+{
+    server->control.data = server->tick.data = server;
+    int status = uv_poll_start(&server->control, UV_READABLE, on_control);
+    uv_timer_start(&server->tick, on_tick, 0, TICK_MS);
+    uv_unref((uv_handle_t *)&server->tick);
+    return status == 0 ? 0 : emb_fail(error, EMBELLAMA_E_IO, "cannot watch the supervisor: %s", uv_strerror(status));
+}
+
 static int start(struct emb_server *server, embellama_error *error)
 {
-    int status = emb_metrics_new(&server->metrics, &server->options->metrics, error);
+    int status = emb_board_map(&server->board, EMB_FD_BOARD, error);
+    if (status == 0) {
+        status = emb_metrics_new(&server->metrics, &server->options->metrics, error);
+    }
     if (status == 0) {
         status = emb_access_new(&server->access, &server->options->access, error);
     }
@@ -267,16 +352,10 @@ static int start(struct emb_server *server, embellama_error *error)
         status = open_cache(server, error);
     }
     if (status == 0) {
+        status = watch_supervisor(server, error);
+    }
+    if (status == 0) {
         status = open_scheduler(server, error);
-    }
-    if (status == 0) {
-        status = watch(server, &server->terminate, SIGTERM, error);
-    }
-    if (status == 0) {
-        status = watch(server, &server->interrupt, SIGINT, error);
-    }
-    if (status == 0) {
-        status = open_front(server, error);
     }
     return status;
 }
@@ -297,22 +376,21 @@ static void run_to_end(struct emb_server *server)
 
 int emb_server_run(const struct emb_server_options *options, embellama_error *error)
 {
-    struct emb_server server = {.options = options};
-    signal(SIGPIPE, SIG_IGN);
+    struct emb_server server = {.options = options, .error = error};
+    embellama_error why;
     if (uv_loop_init(&server.loop) != 0) {
         return emb_fail_nomem(error);
     }
     emb_log_start();
     server.started = uv_hrtime();
     emb_lag_start(&server.lag, &server.loop);
-    uv_signal_init(&server.loop, &server.terminate);
-    uv_signal_init(&server.loop, &server.interrupt);
-    int status = start(&server, error);
-    if (status == 0) {
-        print_ready(&server);
-    } else {
-        close_signals(&server);
+    uv_timer_init(&server.loop, &server.tick);
+    if (uv_poll_init(&server.loop, &server.control, EMB_FD_CONTROL) != 0) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "only embellama serve starts this process");
+    }
+    if (start(&server, &why) != EMBELLAMA_OK) {
+        fail(&server, &why);
     }
     run_to_end(&server);
-    return status;
+    return server.status;
 }

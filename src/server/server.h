@@ -13,6 +13,7 @@
 
 struct emb_exchange; /* server/exchange.h */
 struct emb_server;
+struct emb_setup;     /* pool/setup.h */
 struct emb_front;     /* server/listen.h */
 struct emb_lag;       /* server/lag.h */
 struct emb_footprint; /* server/footprint.h */
@@ -37,23 +38,16 @@ struct emb_route {
 };
 
 struct emb_server_options {
-    const char *model_path;      /* never NULL */
-    const char *model_name;      /* what clients call it; NULL: the model's own name */
-    const char *host;            /* "127.0.0.1", "::1", "localhost", "0.0.0.0" */
-    int port;                    /* 0: any free one (told in the ready line and the log) */
-    int workers;                 /* 0: automatic */
-    int threads;                 /* of each worker; 0: automatic */
-    size_t batch_tokens;         /* that a worker takes at once, of many inputs; 0: automatic */
-    size_t shard_tokens;         /* as in embellama_ctx_options; 0: automatic */
-    size_t queue_size;           /* inputs that may wait; beyond, 503 at once */
-    size_t max_inputs;           /* of one request */
-    unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */
-    embellama_precision precision;
+    const struct emb_setup *setup; /* what the supervisor told this process: model, layout, sockets (pool/setup.h) */
+    const char *model_name;        /* what clients call it; NULL: the model's own name */
+    const char *host;              /* as it was asked for, for the ready line */
+    size_t queue_size;             /* inputs that may wait; beyond, 503 at once */
+    size_t max_inputs;             /* of one request */
+    unsigned request_timeout_ms;   /* from a request's arrival until it must be computed; 0: no limit */
     embellama_pooling pooling;
     embellama_normalize normalize;
     float p;
     size_t max_length; /* tokens of one input; 0: the model's context */
-    const char *cpu;   /* tier or NULL */
     struct emb_metrics_setup metrics;
     struct emb_front_limits limits;
     struct emb_access_options access;
@@ -61,9 +55,9 @@ struct emb_server_options {
     const struct emb_route *routes; /* ended by a NULL method */
 };
 
-/* Loads the model, binds, serves, and returns 0 after SIGTERM or SIGINT once every request held was answered. Prints one ready
- * line with the URL on stdout when it listens, and logs to stderr (base/log.h). Errors before it listens (model, address in use, host
- * name unknown) are returned with error filled. */
+/* The front process: attaches the model, serves once a worker has answered, and returns 0 when the supervisor told it to stop and every
+ * request held was answered. Prints one ready line with the URL on stdout when it listens for the first time, and logs to stderr
+ * (base/log.h). Errors: what keeps it from serving; E_IO also where the supervisor went away. */
 int emb_server_run(const struct emb_server_options *options, embellama_error *error);
 
 /* For handlers. */
@@ -80,7 +74,8 @@ const struct emb_lag *emb_server_lag(const struct emb_server *server);
 struct emb_footprint *emb_server_footprint(struct emb_server *server);
 double emb_server_uptime(const struct emb_server *server); /* seconds */
 
-/* Stops gracefully, as SIGTERM does. why is for the log, as logfmt: "signal=15". Nothing more happens when it stops already. */
+/* Stops the whole server gracefully, as SIGTERM does. why is for the log, as logfmt: "client=ops". Nothing more happens when it stops
+ * already. */
 void emb_server_drain(struct emb_server *server, const char *why);
 
 /* In every process of the server. */

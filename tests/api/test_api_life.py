@@ -53,14 +53,16 @@ def test_graceful_stop_under_load(start, number):
 
     def client(i):
         results = []
-        for _ in range(1000):
+        for n in range(1000):
             try:
-                reply = server.post({"model": NAME, "input": ["word " * 12 + "7"] * (1 + i % 3 * 5), "encoding_format": "base64"})
+                others = [f"text {k} of request {n} by {i} " + "word " * 40 for k in range(60)]
+                reply = server.post({"model": NAME, "input": ["word " * 12 + "7", *others], "encoding_format": "base64"})
             except requests.ConnectionError:
                 return results, "refused"
             if reply.status_code == 503:
                 return results, "refused"
-            results.append(reply.status_code == 200 and all(floats(d["embedding"]).tobytes() == want for d in reply.json()["data"]))
+            results.append(reply.status_code == 200 and len(reply.json()["data"]) == 61
+                           and floats(reply.json()["data"][0]["embedding"]).tobytes() == want)
         return results, "never stopped"
 
     with cf.ThreadPoolExecutor(12) as pool:
@@ -88,15 +90,15 @@ def test_request_in_flight_is_answered(start):
 
 
 def test_killed_server_leaves_nothing(start):
+    """The first process killed: what the front holds is answered, then all are gone and the port is free."""
     server = start()
     group = server.process.pid
     with cf.ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(server.post, {"model": NAME, "input": ["word " * 300] * 1000})
+        slow = pool.submit(server.post, {"model": NAME, "input": [f"{i} " + "word " * 300 for i in range(100)]})
         assert until(lambda: server.health()["queue"]["running"] > 0)
         server.process.kill()
         assert server.wait() == -signal.SIGKILL
-        with pytest.raises(requests.RequestException):
-            slow.result()
+        assert slow.result().status_code == 200
 
     def gone():
         try:

@@ -201,12 +201,15 @@ static void test_opening(void **state)
 {
     (void)state;
     int opened = 0;
-    struct emb_front_options options = {.host = "127.0.0.1", .limits = emb_front_limits_default()};
+    int listener, port;
+    struct emb_front_options options = {
+        .listeners = &listener, .listener_count = 1, .limits = emb_front_limits_default()};
     for (long allowed = 0; allowed < 10; allowed++) {
         uv_loop_t loop;
         embellama_error error;
         struct emb_front *front = NULL;
         assert_int_equal(uv_loop_init(&loop), 0);
+        listener = fixture_bind(&port);
         emb_mem_fail_after(allowed);
         int status = emb_front_open(&front, &loop, &options, &error);
         emb_mem_fail_after(-1);
