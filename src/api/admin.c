@@ -27,7 +27,9 @@ static bool read_body(struct emb_exchange *x, struct emb_json **out)
     }
     int status = emb_body_parse(out, body, size, &error);
     if (status != EMBELLAMA_OK) {
-        emb_exchange_error(x, embellama_status_http(status), "invalid_request_error", NULL, NULL, "%s", error.message);
+        bool full = status == EMBELLAMA_E_NOMEM;
+        emb_exchange_error(x, full ? 503 : 400, full ? "server_error" : "invalid_request_error", NULL, NULL, "%s",
+                           error.message);
         return false;
     }
     return true;
