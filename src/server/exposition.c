@@ -77,9 +77,6 @@ void emb_expo_count(struct emb_buf *out, const char *name, const char *labels, u
 void emb_expo_histogram(struct emb_buf *out, const char *name, const char *labels, const struct emb_histogram *h)
 {
     uint64_t below = 0;
-    if (!h) {
-        return;
-    }
     for (size_t i = 0; i <= h->bounds; i++) {
         char le[48] = "le=\"+Inf\"";
         if (i < h->bounds) {
