@@ -1,6 +1,7 @@
 /* Nodes from sysfs (Documentation/ABI/stable/sysfs-devices-node), placement by sched_setaffinity, set_mempolicy and mbind. */
 #include "base/numa.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/mempolicy.h>
@@ -218,6 +219,7 @@ void emb_topology_seat(const struct emb_topology *t, bool pin, int count, struct
     for (int k = 0; k < t->count; k++) {
         const struct emb_node *node = &t->nodes[k];
         int here = seats[k] + rounds * node->count;
+        assert(node->count > 0);
         for (int i = 0; i < here; i++) {
             struct emb_place *place = &places[at++];
             place->node = k;
@@ -267,6 +269,7 @@ struct emb_place emb_topology_place(const struct emb_topology *t, int worker, in
         int index = 0, of;
         place.node = choose_node(t, worker, workers, &index, &of);
         const struct emb_node *node = &t->nodes[place.node];
+        assert(node->cores > 0);
         int first = of <= node->cores ? index * node->cores / of : index % node->cores;
         int last = of <= node->cores ? (index + 1) * node->cores / of : first + 1;
         add_processors(node, first, last, &place.cpus);
