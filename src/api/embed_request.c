@@ -229,6 +229,7 @@ static void submit(struct request *q)
         .priority = q->terms.priority,
         .client = emb_exchange_client(q->x)->id,
         .deadline_ns = q->terms.timeout_ms > 0 ? q->arrived_ns + q->terms.timeout_ms * UINT64_C(1000000) : 0,
+        .partial = q->terms.partial,
         .request_id = emb_exchange_request_id(q->x),
     };
     enum emb_submit result = emb_scheduler_submit(emb_server_scheduler(q->server), &q->job);

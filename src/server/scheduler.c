@@ -334,7 +334,7 @@ static enum emb_submit judge(const struct emb_scheduler *s, const struct emb_job
     if (counts->inputs > s->queue_size - job->inputs || counts->tokens > s->queue_tokens - tokens) {
         return EMB_SUBMIT_FULL;
     }
-    if (job->deadline_ns > 0 && now_ns + predict_ns(s, job, tokens) > job->deadline_ns) {
+    if (job->deadline_ns > 0 && !job->partial && now_ns + predict_ns(s, job, tokens) > job->deadline_ns) {
         return EMB_SUBMIT_LATE;
     }
     return EMB_SUBMIT_QUEUED;

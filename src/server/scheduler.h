@@ -32,6 +32,7 @@ struct emb_job {
     enum emb_priority priority;
     uint64_t client;      /* whose it is: clients share the workers fairly */
     uint64_t deadline_ns; /* of uv_hrtime; 0: none. What is not computed by then gets E_DEADLINE, and done is called */
+    bool partial;           /* what is ready by then will do: never EMB_SUBMIT_LATE */
     const char *request_id; /* for the log and the dead-letter file; may be NULL */
 
     uint64_t queue_ns;   /* written: from submission until a worker took up the first input */

@@ -48,6 +48,16 @@ class Server:
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
+    def logged_line(self, text):
+        """The log's line with the text in it: it may be written after the reply."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for line in self.logged().splitlines():
+                if text in line:
+                    return line
+            time.sleep(0.01)
+        pytest.fail(f"not logged: {text}")
+
     def client(self, **more):
         return openai.OpenAI(**{"base_url": self.url + "/v1", "api_key": "k", "max_retries": 0, "timeout": PATIENCE, **more})
 

@@ -241,5 +241,5 @@ def test_health(server):
 
 def test_log_line(server):
     reply = server.post({"model": NAME, "input": ["a", "b"]})
-    line = next(l for l in server.logged().splitlines() if reply.headers["x-request-id"] in l)
+    line = server.logged_line(reply.headers["x-request-id"])
     assert "status=200" in line and "inputs=2" in line and "tokens=6" in line
