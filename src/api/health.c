@@ -13,8 +13,8 @@ static const char *breaker_name(enum emb_breaker_state state)
     return state == EMB_BREAKER_CLOSED ? "closed" : state == EMB_BREAKER_OPEN ? "open" : "half_open";
 }
 
-/* Why no request for vectors should be sent here, or NULL. A worker that is only just being started again is no reason: its
- * inputs wait for it. */
+/* Why no request for vectors should be sent here, or NULL. A worker that is only just being started again is no
+ * reason: its inputs wait for it. */
 static const char *not_ready(const struct emb_server *server, const struct emb_scheduler_stats *stats)
 {
     if (emb_server_stopping(server)) {

@@ -5,7 +5,8 @@
 #include "base/buf.h"
 #include "server/server.h"
 
-/* Appends the members of an object, without its braces: status, model, workers, queue. False when the server is not ready for requests. */
+/* Appends the members of an object, without its braces: status, model, workers, queue. False when the server is not
+ * ready for requests. */
 bool emb_health_write(struct emb_server *server, struct emb_buf *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* GET /metrics: all that the server counts and holds, in Prometheus's text format.
  *
- * What requests add up to is server/metrics.h's; here are the states of the queue, the workers, the front, the process and the model. */
+ * What requests add up to is server/metrics.h's; here are the states of the queue, the workers, the front, the process
+ * and the model. */
 #include "api/handlers.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* Log lines on stderr: formatted by the caller's thread, written by it or by a thread of their own.
  *
- * That thread has two buffers: callers fill one while it writes the other, so that they wait for memory to be copied and never for
- * stderr. It gathers for some milliseconds what comes close together; warnings and errors it writes at once. */
+ * That thread has two buffers: callers fill one while it writes the other, so that they wait for memory to be copied
+ * and never for stderr. It gathers for some milliseconds what comes close together; warnings and errors it writes at
+ * once. */
 #include "base/log.h"
 
 #include <errno.h>

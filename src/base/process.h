@@ -10,7 +10,8 @@ struct emb_process_memory {
     uint64_t proportional; /* the same, shared pages divided among those that have them */
 };
 
-/* Of the process pid, 0 for this one, which may take milliseconds for large ones. False, and zeros, where it cannot be read. */
+/* Of the process pid, 0 for this one, which may take milliseconds for large ones. False, and zeros, where it cannot be
+ * read. */
 bool emb_process_memory(int pid, struct emb_process_memory *out);
 
 /* Of this process. */

@@ -1,7 +1,7 @@
 /* Prometheus's text format, version 0.0.4. Knows nothing of what is counted.
  *
- * A family is announced once with emb_expo_family; its samples follow. Labels are given as text, `a="x",b="y"` or "", with values from
- * emb_expo_label. Source: https://prometheus.io/docs/instrumenting/exposition_formats/ */
+ * A family is announced once with emb_expo_family; its samples follow. Labels are given as text, `a="x",b="y"` or "",
+ * with values from emb_expo_label. Source: https://prometheus.io/docs/instrumenting/exposition_formats/ */
 #ifndef EMB_EXPOSITION_H
 #define EMB_EXPOSITION_H
 
@@ -13,7 +13,8 @@
 
 #define EMB_EXPO_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* Makes an empty histogram with the bounds "0.01,0.1,1": positive, rising, at most EMB_HISTOGRAM_BUCKETS. Errors: E_INVALID. */
+/* Makes an empty histogram with the bounds "0.01,0.1,1": positive, rising, at most EMB_HISTOGRAM_BUCKETS. Errors:
+ * E_INVALID. */
 int emb_expo_buckets(struct emb_histogram *out, const char *text, embellama_error *error);
 
 /* type: "counter", "gauge", "histogram". help without line ends or backslashes. */

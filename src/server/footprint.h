@@ -1,4 +1,5 @@
-/* Memory of the server's processes, read on a thread of the loop's pool, since it takes milliseconds. On the loop's thread only. */
+/* Memory of the server's processes, read on a thread of the loop's pool, since it takes milliseconds. On the loop's
+ * thread only. */
 #ifndef EMB_FOOTPRINT_H
 #define EMB_FOOTPRINT_H
 
@@ -29,8 +30,9 @@ struct emb_footprint {
     struct emb_footprint_waiter *waiters;
 };
 
-/* True when last is less than a second old. Else it is read, of this process and of the workers' pids, and ready called when that is
- * done, from the loop; waiter is kept until then. Many may wait for one reading. Where no thread can be had, true. */
+/* True when last is less than a second old. Else it is read, of this process and of the workers' pids, and ready
+ * called when that is done, from the loop; waiter is kept until then. Many may wait for one reading. Where no thread
+ * can be had, true. */
 bool emb_footprint_fresh(struct emb_footprint *footprint, uv_loop_t *loop, const int *pids, int workers,
                          struct emb_footprint_waiter *waiter);
 

@@ -1,7 +1,7 @@
 /* How long a loop keeps its events waiting.
  *
- * A turn is the time from the loop's waking until it waits again: what an event that comes meanwhile may have to wait. Lag is how late a
- * timer is, which also sees a loop that is not given a core. Neither keeps the loop alive. */
+ * A turn is the time from the loop's waking until it waits again: what an event that comes meanwhile may have to wait.
+ * Lag is how late a timer is, which also sees a loop that is not given a core. Neither keeps the loop alive. */
 #ifndef EMB_LAG_H
 #define EMB_LAG_H
 
