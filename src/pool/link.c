@@ -39,9 +39,10 @@ struct rest {
     struct emb_wire_header header;
 };
 
-struct sent {
+struct held {
     struct emb_pool_batch *batch;
     uint64_t sequence;
+    bool sent; /* to a worker, as far as the socket took it */
 };
 
 struct verdict {
@@ -54,10 +55,10 @@ struct verdict {
 struct lane {
     struct link_pool *pool;
     int worker;
-    struct link *link;      /* its connection, or NULL */
-    struct link *successor; /* of a process that waits for the fate of what the last one held */
-    bool ready;
-    struct sent held[EMB_POOL_DEPTH];
+    struct link *link;                /* its connection, or NULL */
+    struct link *successor;           /* of a process that waits for the fate of what the last one held */
+    bool ready;                       /* as the pool was told: also while in doubt */
+    struct held held[EMB_POOL_DEPTH]; /* oldest first; those in doubt once the process went away */
     int depth;
     uint64_t sequence;
     int32_t *probe_ids;
@@ -66,10 +67,7 @@ struct lane {
     int probe_status;
     float *probe_vector;
 
-    struct sent doubt[EMB_POOL_DEPTH]; /* of a process that went away */
-    int doubts;
-    int doubt_pid;
-    bool was_ready;
+    int doubt_pid;          /* of the process that went away while it held batches; 0: none */
     struct verdict verdict; /* the latest */
     uv_timer_t timer;       /* until a verdict must have come, or the probe is sent again */
 
@@ -133,18 +131,19 @@ static void on_lane_closed(uv_handle_t *handle)
 /* What the process that went away held is lost, and its successor gets its turn. */
 static void settle(struct lane *lane, bool blamed, const char *reason)
 {
-    struct link_pool *p = lane->pool;
-    const struct emb_pool_events *e = &p->pool.events;
-    struct sent lost[EMB_POOL_DEPTH];
-    int count = lane->doubts;
-    bool was_ready = lane->was_ready;
-    memcpy(lost, lane->doubt, sizeof lost);
-    lane->doubts = 0;
-    lane->was_ready = false;
+    const struct emb_pool_events *e = &lane->pool->pool.events;
+    struct held lost[EMB_POOL_DEPTH];
+    int count = lane->depth;
+    bool was_ready = lane->ready;
+    memcpy(lost, lane->held, sizeof lost);
+    lane->depth = 0;
     lane->doubt_pid = 0;
+    lane->ready = lane->stats.ready = false;
     uv_timer_stop(&lane->timer);
     for (int i = 0; i < count; i++) {
-        enum emb_pool_loss loss = i > 0 ? EMB_POOL_UNSTARTED : blamed ? EMB_POOL_SUSPECT : EMB_POOL_BLAMELESS;
+        enum emb_pool_loss loss = i > 0 || !lost[i].sent ? EMB_POOL_UNSTARTED
+                                  : blamed               ? EMB_POOL_SUSPECT
+                                                         : EMB_POOL_BLAMELESS;
         if (lost[i].batch != &lane->probe) {
             e->lost(e->arg, lost[i].batch, loss, reason);
         }
@@ -172,18 +171,13 @@ static void on_timer(uv_timer_t *timer)
 /* The lane's process is gone, as far as the wire tells. */
 static void lane_left(struct lane *lane, int pid)
 {
-    memcpy(lane->doubt, lane->held, sizeof lane->doubt);
-    lane->doubts = lane->depth;
-    lane->was_ready = lane->ready;
-    lane->doubt_pid = pid;
-    lane->depth = 0;
-    lane->ready = false;
     lane->stats.ready = false;
     if (lane->verdict.pid == pid) {
         settle(lane, lane->verdict.blamed, lane->verdict.reason);
-    } else if (lane->doubts == 0) {
+    } else if (lane->depth == 0) {
         settle(lane, false, "");
     } else {
+        lane->doubt_pid = pid;
         uv_timer_start(&lane->timer, on_timer, lane->pool->verdict_ms, 0);
     }
 }
@@ -262,7 +256,7 @@ static void greet(struct link *link, const struct emb_wire_hello *hello)
     struct lane *lane = &p->lanes[hello->worker];
     link->lane = lane;
     p->strangers--;
-    if (!lane->link && lane->doubts == 0) {
+    if (!lane->link && lane->doubt_pid == 0) {
         lane_adopt(lane, link);
         return;
     }
@@ -479,9 +473,12 @@ static void hand_over(struct lane *lane, struct emb_pool_batch *batch)
     for (size_t i = 0; i < batch->inputs; i++) {
         tokens += batch->counts[i];
     }
-    lane->held[lane->depth++] = (struct sent){batch, ++lane->sequence};
-    struct emb_wire_header header = emb_wire_batch_header(lane->sequence, batch->inputs, tokens);
-    send_frame(lane->link, &header, batch);
+    bool open = lane->link && !uv_is_closing((uv_handle_t *)&lane->link->pipe);
+    lane->held[lane->depth++] = (struct held){batch, ++lane->sequence, open};
+    if (open) {
+        struct emb_wire_header header = emb_wire_batch_header(lane->sequence, batch->inputs, tokens);
+        send_frame(lane->link, &header, batch);
+    }
 }
 
 static void probe(struct lane *lane)
