@@ -2,7 +2,6 @@
 
 A row is (what, measured, goal, whether it holds or None where it could not be measured).
 """
-import http.client
 import json
 import math
 import os
@@ -155,41 +154,13 @@ def short_beside_bulk(bench):
 
 # ---- 4: far more than can be served ----
 
-class Probes:
-    """A short text every 20 ms on a connection of its own, and what was said to it: dicts with at (monotonic), ms, status,
-    retry_after (seconds or None)."""
+PROBES_PER_S = 20  # beside the load, before it and after it
 
-    def __init__(self, server, deadline_ms):
-        self.port, self.deadline_ms = server.port, deadline_ms
-        self.seen = []
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        body = json.dumps({"model": MODEL_NAME, "input": "a short text", "encoding_format": "base64"})
-        headers = {"content-type": "application/json", "cache-control": "no-cache, no-store",
-                   "x-request-timeout-ms": str(self.deadline_ms)}
-        while not self.over.wait(0.02):
-            at = time.monotonic()
-            try:
-                connection.request("POST", "/v1/embeddings", body, headers)
-                reply = connection.getresponse()
-                reply.read()
-                told = reply.getheader("retry-after-ms")
-                told = float(told) / 1e3 if told else reply.getheader("retry-after") and float(reply.getheader("retry-after"))
-                status = reply.status
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                status, told = 0, None
-            self.seen.append({"at": at, "ms": (time.monotonic() - at) * 1e3, "status": status, "retry_after": told})
-        connection.close()
-
-    def stop(self):
-        self.over.set()
-        self.thread.join()
-        return self.seen
+def probes_of(report, path):
+    """The probing client's requests: at (monotonic), ms, status, retry_after (seconds, or None)."""
+    return [{"at": report["began"] + line["at_s"], "ms": line["latency_ms"], "status": line["status"],
+             "retry_after": line["retry_after_ms"] / 1e3 if line["retry_after_ms"] >= 0 else None}
+            for line in sorted(read_timeline(path), key=lambda line: line["at_s"])]
 
 
 def kept_promises(probes, end):
@@ -220,28 +191,29 @@ def overload(bench):
         most = max((bench.measure(server, texts, connections=n, seconds=seconds, warm=1, header=headers) for n in (16, 32)),
                    key=lambda r: r["texts_per_s"])
         capacity = most["texts_per_s"]
-        probes = Probes(server, deadline)
+        probing = bench.load(server, texts, connections=64, rate=PROBES_PER_S, seconds=seconds + 7, header=headers,
+                             timeline=bench.path("probes"))
         time.sleep(2)
-        load = bench.load(server, texts, connections=1000, rate=3 * capacity, seconds=seconds, warm=min(2, seconds / 3),
+        load = bench.load(server, texts, connections=1000, rate=3 * capacity, seconds=seconds, warm=2,
                           header=headers)
         cpu, began = server.cpu(), time.monotonic()
         load.sent.wait()
         cpu = (server.cpu() - cpu) / (time.monotonic() - began)
-        time.sleep(4)
-        seen = probes.stop()
         report = load.result()
+        seen = probes_of(probing.result(), bench.path("probes"))
     start, end = load.events["started"], report["ended"]
     before = sorted(p["ms"] for p in seen if p["at"] < start and p["status"] == 200)
     usual_ms = 2 * before[int(0.99 * (len(before) - 1))] + 10 if before else math.nan
     took = recovery(seen, end, usual_ms)
     told, kept = kept_promises(seen, end)
-    ratio = report["texts_per_s"] / capacity
+    probed = sum(start + 2 <= p["at"] < end and p["status"] == 200 for p in seen) / (end - start - 2)
+    ratio = (report["texts_per_s"] + probed) / capacity
     other = report["requests"] - report["refused"] - report["statuses"].get("200", 0)
     p99 = report["latency_ms"].get("p99", math.nan)
     refused_p99 = report["refused_ms"].get("p99", math.nan)
     silent = report["refused"] - report["refused_with_retry_after"]
     rows = [
-        (f"p128 texts/s at {3 * capacity:.0f} offered ÷ most ({capacity:.0f})", f"{ratio:.3f}", "≥ 0.95", ratio >= 0.95),
+        (f"p128 texts/s with {3 * capacity + PROBES_PER_S:.0f} offered ÷ the most ({capacity:.0f})", f"{ratio:.3f}", "≥ 0.95", ratio >= 0.95),
         (f"accepted requests' p99, ms (deadline {deadline})", f"{p99:.0f}", f"< {deadline}", p99 < deadline),
         ("neither answered nor refused with 429 or 503", f"{other}", "0", other == 0),
         (f"refusals' p99, ms ({report['refused']:,} of {report['requests']:,})", f"{refused_p99:.1f}", "≤ 50",
