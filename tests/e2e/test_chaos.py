@@ -36,7 +36,7 @@ def test_a_worker_killed_every_second(start, tmp_path):
         killed.append(draw.choice(workers(server)))
         os.kill(killed[-1], signal.SIGKILL)
     r = report(client)
-    assert r["failed"] == 0 and r["statuses"] == {"200": r["requests"]}, r
+    assert r["failed"] == 0 and r["statuses"] == {"200": r["requests"]}, f"{r}\n{server.logged()[-3000:]}"
     assert r["requests"] > 32 and len(killed) >= 5
     assert api.until(lambda: len(workers(server)) == 2 and not set(workers(server)) & set(killed))
     assert run_load(server, texts, requests=120, verify=want, header=NOT_CACHED)["failed"] == 0
