@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes gelu_tables.h: approximations of g(t) = t * erfc(t / sqrt 2) / 2, so that GELU(x) = max(x, 0) - g(|x|).
 
-Two forms: cubics over 32 segments, looked up by permutes (AVX-512), and t / (2 p(t)^16) with p of degree 7 (AVX2; the
-form of Abramowitz and Stegun 7.1.28). Needs numpy and scipy. Prints the errors in exact arithmetic on stderr.
+Two forms: polynomials over segments, looked up by permutes (cubics over 32 for AVX-512, fifth powers over 8 for AVX2),
+and t / (2 p(t)^16) with p of degree 7 (NEON; the form of Abramowitz and Stegun 7.1.28). Needs numpy and scipy. Prints
+the errors in exact arithmetic on stderr.
 """
 import sys
 
@@ -13,6 +14,8 @@ from scipy.special import erfc
 SEGMENTS = 32
 RANGE = 5.22  # g(RANGE) = 4.7e-7: from here on g is taken as 0
 SCALE = (SEGMENTS - 1.5) / RANGE
+WIDE_SEGMENTS = 8
+WIDE_SCALE = (WIDE_SEGMENTS - 1) / RANGE
 
 
 def g(t):
@@ -49,6 +52,21 @@ def segments():
     return table
 
 
+def wide_segments(degree=5):
+    """Polynomials in d = t * WIDE_SCALE - i for segment i; exact at 0, and 0 at RANGE, where d is 0 again."""
+    table = np.zeros((WIDE_SEGMENTS, degree + 1))
+    worst = 0.0
+    for i in range(WIDE_SEGMENTS):
+        lo, hi = (0.0 if i == 0 else -0.5), (0.0 if i == WIDE_SEGMENTS - 1 else 0.5)
+        d = (lo + hi) / 2 + (hi - lo) / 2 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
+        powers = list(range(0 if 0 < i < WIDE_SEGMENTS - 1 else 1, degree + 1))
+        err, c = minimax(np.stack([d**p for p in powers], 1), g((i + d) / WIDE_SCALE))
+        table[i, powers] = c
+        worst = max(worst, err)
+    print(f"wide segments: error {worst:.2e}, at the cut {g(RANGE):.2e}", file=sys.stderr)
+    return table
+
+
 def sixteenth_power(degree=7):
     t = np.linspace(0, 8, 4001)
     target = g(t)
@@ -82,6 +100,7 @@ def row(values):
 
 def main():
     table = segments()
+    wide = wide_segments()
     power = sixteenth_power()
     print("/* Approximations of g(t) = t * erfc(t / sqrt 2) / 2. Written by gen_gelu_tables.py, which explains them. */")
     print("#ifndef EMB_KERNEL_GELU_TABLES_H\n#define EMB_KERNEL_GELU_TABLES_H\n")
@@ -90,6 +109,11 @@ def main():
     print("/* Cubic of segment i in rising powers: emb_gelu_segments[power][i]. */")
     print(f"static const float emb_gelu_segments[4][{SEGMENTS}] = {{")
     print(",\n".join(row(table[:, p]) for p in range(4)) + "};\n")
+    print(f"#define EMB_GELU_WIDE_SCALE {np.float32(WIDE_SCALE):.9e}f")
+    print(f"#define EMB_GELU_RANGE {RANGE}f\n")
+    print("/* Polynomial of wide segment i in rising powers: emb_gelu_wide_segments[power][i]. */")
+    print(f"static const float emb_gelu_wide_segments[{wide.shape[1]}][{WIDE_SEGMENTS}] = {{")
+    print(",\n".join(row(wide[:, p]) for p in range(wide.shape[1])) + "};\n")
     print("/* p(t) - 1 in rising powers from 1: g(t) = t / (2 p(t)^16). */")
     print(f"static const float emb_gelu_power[{len(power)}] = {row(power)};\n")
     print("#endif")

@@ -44,20 +44,20 @@ static inline __m256 emb256_exp2(__m256 x)
     return _mm256_mul_ps(y, emb256_power_of_two(_mm256_sub_epi32(i, half)));
 }
 
-/* max(x, 0) - t / (2 p(t)^16), t = |x|, p of gelu_tables.h: absolute error <= 5e-7. */
+/* max(x, 0) - g(|x|), g by the wide segments of gelu_tables.h: absolute error <= 6e-7. The segment is the low bits of
+ * |x| * scale once 1.5 * 2^23 is added, which rounds to a whole number. */
 static inline __m256 emb256_gelu(__m256 x)
 {
-    __m256 t = _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), _mm256_set1_ps(8.0f));
-    __m256 p = _mm256_set1_ps(emb_gelu_power[6]);
-    for (int i = 5; i >= 0; i--) {
-        p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(emb_gelu_power[i]));
+    const __m256 magic = _mm256_set1_ps(12582912.0f);
+    const __m256 scale = _mm256_set1_ps(EMB_GELU_WIDE_SCALE);
+    __m256 t = _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), _mm256_set1_ps(EMB_GELU_RANGE));
+    __m256 shifted = _mm256_fmadd_ps(t, scale, magic);
+    __m256i i = _mm256_castps_si256(shifted);
+    __m256 d = _mm256_fmsub_ps(t, scale, _mm256_sub_ps(shifted, magic));
+    __m256 g = _mm256_permutevar8x32_ps(_mm256_loadu_ps(emb_gelu_wide_segments[5]), i);
+    for (int power = 4; power >= 0; power--) {
+        g = _mm256_fmadd_ps(g, d, _mm256_permutevar8x32_ps(_mm256_loadu_ps(emb_gelu_wide_segments[power]), i));
     }
-    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(1.0f));
-    p = _mm256_mul_ps(p, p);
-    p = _mm256_mul_ps(p, p);
-    p = _mm256_mul_ps(p, p);
-    p = _mm256_mul_ps(p, p);
-    __m256 g = _mm256_div_ps(_mm256_mul_ps(t, _mm256_set1_ps(0.5f)), p);
     return _mm256_sub_ps(_mm256_max_ps(_mm256_setzero_ps(), x), g);
 }
 
