@@ -30,6 +30,7 @@ int emb_cli_serve(const struct emb_cli_options *options);
 int emb_cli_front(void); /* serve's front process */
 int emb_cli_bench(const struct emb_cli_options *options);
 int emb_cli_tune(const struct emb_cli_options *options);
+int emb_cli_dead_letter(const struct emb_cli_options *options);
 int emb_cli_help(const struct emb_cli_options *options);
 int emb_cli_version(const struct emb_cli_options *options);
 int emb_cli_completion(const struct emb_cli_options *options);

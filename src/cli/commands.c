@@ -63,6 +63,15 @@ const struct emb_cli_command emb_cli_commands[] = {
      "  embellama tune\n"
      "  embellama tune --precision int8 --seconds 120 ./my-model\n",
      emb_cli_tune},
+    {"dead-letter", EMB_CLI_DEAD_LETTER, "[OPTION...] list|retry FILE",
+     "Look at inputs that ended a worker, or try them again.",
+     "Reads the FILE that serve --dead-letter wrote. list shows when each was, the beginning of its hash, its\n"
+     "place in its request, its tokens, whether their ids are there, the request's id, and the reason.\n"
+     "retry sends each to a running server, which keeps such inputs out for ten minutes, and says what became\n"
+     "of it; with a server that demands keys, EMBELLAMA_API_KEY gives one. Exit code 1: not all is well.\n",
+     "  embellama dead-letter list dead.jsonl\n"
+     "  embellama dead-letter retry dead.jsonl --url http://127.0.0.1:8080\n",
+     emb_cli_dead_letter},
     {"help", EMB_CLI_OTHER, "[COMMAND]", "Show what a command does and takes.", "Without COMMAND, shows all of them.\n",
      "  embellama help embed\n", emb_cli_help},
     {"version", EMB_CLI_OTHER, "", "Show the version.", "Also the CPU tier in use and the threads available.\n",

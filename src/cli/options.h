@@ -18,6 +18,7 @@ enum emb_cli_command_bit {
     EMB_CLI_OTHER = 1 << 5, /* help, version, completion */
     EMB_CLI_BENCH = 1 << 6,
     EMB_CLI_TUNE = 1 << 7,
+    EMB_CLI_DEAD_LETTER = 1 << 8,
 };
 
 /* OFF is a flag that turns off what is on: it takes no value, its variable takes the flag's own (off, on, ...). */
@@ -66,6 +67,9 @@ struct emb_cli_options {
     const char *cpu, *pack_cache;
     const char *model_name, *host;
     int64_t port, workers, batch_tokens, queue_size, max_inputs, request_timeout, log_level, seconds;
+    int64_t max_queued_tokens, target_latency; /* milliseconds */
+    const char *dead_letter, *url;
+    bool dead_letter_text;
     int64_t max_connections, max_body, max_header;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
     int64_t stuck_timeout, drain_timeout;                                           /* seconds */

@@ -230,7 +230,11 @@ static int open_scheduler(struct emb_server *server, embellama_error *error)
     struct emb_scheduler_setup setup = {.model = emb_server_model_name(server),
                                         .batch_tokens = (size_t)options->setup->batch_tokens,
                                         .context = embellama_model_get_info(server->model)->context_length,
-                                        .queue_size = options->queue_size};
+                                        .queue_size = options->queue_size,
+                                        .queue_tokens = options->queue_tokens,
+                                        .target_latency_ms = options->target_latency_ms,
+                                        .dead_letter = options->dead_letter,
+                                        .dead_letter_text = options->dead_letter_text};
     int rc = open_pool(server, error);
     if (rc == EMBELLAMA_OK) {
         setup.pool = server->pool;

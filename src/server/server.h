@@ -41,7 +41,11 @@ struct emb_server_options {
     const struct emb_setup *setup; /* what the supervisor told this process: model, layout, sockets (pool/setup.h) */
     const char *model_name;        /* what clients call it; NULL: the model's own name */
     const char *host;              /* as it was asked for, for the ready line */
-    size_t queue_size;             /* inputs that may wait; beyond, 503 at once */
+    size_t queue_size;             /* inputs that may wait; beyond, 503 at once; 0, here and next: by memory */
+    size_t queue_tokens;
+    unsigned target_latency_ms;
+    const char *dead_letter; /* file, or NULL */
+    bool dead_letter_text;
     size_t max_inputs;             /* of one request */
     unsigned request_timeout_ms;   /* from a request's arrival until it must be computed; 0: no limit */
     embellama_pooling pooling;

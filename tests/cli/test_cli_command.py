@@ -10,7 +10,7 @@ import unittest
 
 from cli_support import BINARY, MANUAL, environment, model, run, temporary
 
-COMMANDS = ["embed", "tokenize", "similarity", "inspect", "serve", "bench", "tune", "help", "version", "completion"]
+COMMANDS = ["embed", "tokenize", "similarity", "inspect", "serve", "bench", "tune", "dead-letter", "help", "version", "completion"]
 needs_model = unittest.skipUnless(model(), "no model; set EMBELLAMA_TEST_MODEL, or fetch it with make model")
 
 
@@ -43,6 +43,7 @@ class Usage(unittest.TestCase):
             (["serve", "x"], "no arguments"),
             (["bench", "a", "b"], "one model; 2 given"),
             (["tune", "a", "b"], "one model; 2 given"),
+            (["dead-letter", "bury", "f"], "list FILE or retry FILE"),
             (["serve", "--port", "65536"], "--port: 65536 is not between 0 and 65535"),
             (["help", "nothing"], "no command 'nothing'"),
             (["completion", "fish"], "bash"),
@@ -87,6 +88,44 @@ class Usage(unittest.TestCase):
         r = subprocess.run(["sh", "-c", '"$0" help >&-', BINARY], stderr=subprocess.PIPE, check=False)
         self.assertEqual(r.returncode, 1)
         self.assertIn(b"cannot write to standard output", r.stderr)
+
+
+class DeadLetter(unittest.TestCase):
+    RECORD = {"time": "2026-01-02T03:04:05.678Z", "model": "m", "request_id": "r\u001b[1m", "input": 3,
+              "hash": "00112233445566778899aabbccddeeff", "tokens": 2, "reason": "signal 11"}
+
+    def write(self, folder, *lines):
+        path = os.path.join(folder, "dead")
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+        return path
+
+    def test_list(self):
+        with temporary() as folder:
+            path = self.write(folder, json.dumps(self.RECORD), json.dumps({**self.RECORD, "ids": [1, 2]}))
+            r = run("dead-letter", "list", path)
+            lines = r.stdout.decode().splitlines()
+            self.assertEqual((r.returncode, len(lines)), (0, 2), r)
+            self.assertEqual(lines[0].split(), ["2026-01-02T03:04:05.678Z", "00112233", "3", "2", "no", "r?[1m", "signal", "11"])
+            self.assertEqual(lines[1].split()[4], "yes")
+
+    def test_what_is_none(self):
+        with temporary() as folder:
+            r = run("dead-letter", "list", self.write(folder, "{}", "[", json.dumps(self.RECORD)))
+            self.assertEqual((r.returncode, len(r.stdout.splitlines())), (1, 1), r)
+            self.assertIn(b"line 2 is no dead letter", r.stderr)
+
+    def test_retry(self):
+        with temporary() as folder:
+            path = self.write(folder, json.dumps(self.RECORD))
+            r = run("dead-letter", "retry", path)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn(b"recorded without --dead-letter-text", r.stdout)
+            path = self.write(folder, json.dumps({**self.RECORD, "ids": [1, 2]}))
+            for url, says in [("ftp://x", b"http://"), ("http://:80", b"no host"), ("http://127.0.0.1:1", b"cannot connect")]:
+                r = run("dead-letter", "retry", path, "--url", url)
+                self.assertEqual(r.returncode, 1)
+                self.assertIn(says, r.stderr)
 
 
 class Help(unittest.TestCase):

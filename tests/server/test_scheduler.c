@@ -589,15 +589,15 @@ static void test_random(void **state)
         size_t inputs = 1 + (size_t)rand_r(&seed) % (i % 50 == 0 ? 900 : 12);
         w[i] = work_new(&f, inputs, 1 + (uint32_t)rand_r(&seed) % 90, rand_r(&seed) % 1000 + 1000);
         submit(&f, w[i]);
-        if (rand_r(&seed) % 3 == 0) {
-            uv_run(&f.loop, UV_RUN_NOWAIT);
-        }
-        int other = rand_r(&seed) % (i + 1);
+        int other = rand_r(&seed) % 2 ? i : rand_r(&seed) % (i + 1);
         if (rand_r(&seed) % 5 == 0 && w[other] && w[other]->order == 0) {
             emb_scheduler_cancel(f.scheduler, &w[other]->job);
             work_free(w[other]);
             w[other] = NULL;
             cancelled++;
+        }
+        if (rand_r(&seed) % 3 == 0) {
+            uv_run(&f.loop, UV_RUN_NOWAIT);
         }
     }
     until_done(&f, JOBS - cancelled);
