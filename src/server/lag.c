@@ -1,4 +1,7 @@
-/* A loop's turns, by the hooks before and after it waits; and a timer's lateness. */
+/* A loop's turns, by the time it does not wait in; and a timer's lateness.
+ *
+ * A turn is taken from hook to hook, less the time that libuv says it waited, since callbacks of sockets run in the phase
+ * of waiting. */
 #include "server/lag.h"
 
 enum { TIMER_MS = 250 };
@@ -6,17 +9,15 @@ enum { TIMER_MS = 250 };
 static void on_prepare(uv_prepare_t *handle)
 {
     struct emb_lag *lag = handle->data;
-    if (lag->woke > 0) {
-        uint64_t took = uv_hrtime() - lag->woke;
+    uint64_t now = uv_hrtime(), waited = uv_metrics_idle_time(handle->loop);
+    if (lag->turn_began > 0) {
+        uint64_t whole = now - lag->turn_began, idle = waited - lag->waited_ns;
+        uint64_t took = whole > idle ? whole - idle : 0;
         lag->busy_ns += took;
         emb_histogram_add(&lag->turns, (double)took / 1e9);
     }
-}
-
-static void on_check(uv_check_t *handle)
-{
-    struct emb_lag *lag = handle->data;
-    lag->woke = uv_hrtime();
+    lag->turn_began = now;
+    lag->waited_ns = waited;
 }
 
 /* The timer is started anew each time, so that one delay does not count for the next. */
@@ -34,26 +35,23 @@ static void on_timer(uv_timer_t *handle)
 void emb_lag_start(struct emb_lag *lag, uv_loop_t *loop)
 {
     *lag = (struct emb_lag){0};
-    emb_histogram_init_steps(&lag->turns, 0.00025, 2, 16);
-    emb_histogram_init_steps(&lag->lag, 0.00025, 2, 16);
+    emb_histogram_init_steps(&lag->turns, 0.00005, 2, 18);
+    emb_histogram_init_steps(&lag->lag, 0.00005, 2, 18);
+    uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
     uv_prepare_init(loop, &lag->prepare);
-    uv_check_init(loop, &lag->check);
     uv_timer_init(loop, &lag->timer);
-    lag->prepare.data = lag->check.data = lag->timer.data = lag;
+    lag->prepare.data = lag->timer.data = lag;
     uv_prepare_start(&lag->prepare, on_prepare);
-    uv_check_start(&lag->check, on_check);
     uv_update_time(loop);
     lag->timer_due = uv_hrtime() + (uint64_t)TIMER_MS * 1000000;
     uv_timer_start(&lag->timer, on_timer, TIMER_MS, 0);
     uv_unref((uv_handle_t *)&lag->prepare);
-    uv_unref((uv_handle_t *)&lag->check);
     uv_unref((uv_handle_t *)&lag->timer);
 }
 
 void emb_lag_stop(struct emb_lag *lag)
 {
     uv_close((uv_handle_t *)&lag->prepare, NULL);
-    uv_close((uv_handle_t *)&lag->check, NULL);
     uv_close((uv_handle_t *)&lag->timer, NULL);
 }
 

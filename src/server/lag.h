@@ -11,15 +11,15 @@
 
 struct emb_lag {
     uv_prepare_t prepare;
-    uv_check_t check;
     uv_timer_t timer;
-    uint64_t woke; /* uv_hrtime; 0: has not yet */
+    uint64_t turn_began; /* uv_hrtime; 0: none has yet */
+    uint64_t waited_ns;  /* by the loop, until then */
     uint64_t timer_due;
     uint64_t busy_ns;                /* of all turns */
     struct emb_histogram turns, lag; /* seconds */
 };
 
-/* The memory is the caller's until the loop has closed the handles, after emb_lag_stop. */
+/* Before the loop runs. The memory is the caller's until the loop has closed the handles, after emb_lag_stop. */
 void emb_lag_start(struct emb_lag *lag, uv_loop_t *loop);
 void emb_lag_stop(struct emb_lag *lag);
 

@@ -127,6 +127,7 @@ def test_counts_are_exact(server):
     assert rise("client_requests_total", client="anonymous", model=NAME) >= 7
     assert rise("client_inputs_total", client="anonymous", model=NAME) == inputs
     assert rise("client_tokens_total", client="anonymous", model=NAME) == tokens
+    assert rise("loop_busy_seconds_total") >= rise("request_tokenize_seconds_sum", model=NAME) > 0, "short ones: on the loop"
     assert rise("queue_wait_seconds_count") == inputs
     assert rise("batch_inputs_sum") == inputs
     assert rise("batch_tokens_sum") == rise("tokens_total") == tokens
