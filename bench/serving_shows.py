@@ -66,7 +66,7 @@ def killed_workers(bench):
 # ---- 2: an input that kills workers ----
 
 def token_ids(bench, text):
-    done = subprocess.run([bench.args.embellama, "tokenize", "--model", bench.args.model], input=text + "\n",
+    done = subprocess.run([bench.args.embellama, "tokenize", "--model", bench.args.model, "--input", "-"], input=text + "\n",
                           capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[0])
 
@@ -83,7 +83,7 @@ def poison(bench):
     texts = bench.write_texts("poison", good[:500] + [text] + good[500:])
     letters = bench.path("dead-letter")
     with bench.serve(("--dead-letter", letters), *usual(60), binary=hooks,
-                     env={"EMBELLAMA_TEST_POISON": ",".join(map(str, ids)) + "=abort"}) as server:
+                     env={"EMB_TEST_POISON": " ".join(map(str, ids)) + "=abort"}) as server:
         report = bench.measure(server, texts, connections=len(good) + 1, requests=len(good) + 1, timeline=bench.path("lines"),
                                header=NOT_CACHED)
     lines = [line for line in read_timeline(bench.path("lines")) if line["status"] != 200]
@@ -297,16 +297,21 @@ def peers(bench):
                 if not needed:
                     raise RuntimeError("not installed")
                 sides[name] = start(bench)
+                sides[name].pause()
             except (RuntimeError, OSError) as error:
                 missing[name] = str(error).strip().splitlines()[-1][:80]
         for _ in range(args.seconds["rounds"]):
             for set_name, path in texts.items():
                 verify = f"{args.corpus}/minilm-f32-dev-{set_name}.npy" if args.corpus else "none"
                 for side, server in sides.items():
+                    if side in starters:
+                        server.resume()
                     report = bench.measure(server, path, connections=CLIENTS, seconds=seconds, warm=1, verify=verify,
                                            cosine=0.99, header=NOT_CACHED, encoding="float")
                     rates.setdefault((side, set_name), []).append(report["texts_per_s"])
                     reports.append({"side": side, "set": set_name, **report})
+                    if side in starters:
+                        server.pause()
     finally:
         for server in sides.values():
             server.close()

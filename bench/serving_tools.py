@@ -133,8 +133,16 @@ class Server:
     def pss(self):
         return sum(pss_bytes(pid) for pid in process_tree(self.process.pid))
 
+    def pause(self):
+        """Until resume, so that no waiting thread of it disturbs another server's turn."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self):
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def close(self):
         if self.process.poll() is None:
+            self.resume()
             self.process.terminate()
             try:
                 self.process.wait(30)
