@@ -1,0 +1,3 @@
+if(TARGET emb_pool)
+  emb_fuzz(wire emb_pool)
+endif()
