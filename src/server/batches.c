@@ -126,7 +126,7 @@ static bool answered(struct emb_scheduler *s, struct emb_queue_unit *unit, uint6
 static void fill(struct emb_scheduler *s, struct emb_batch *batch, size_t limit, uint64_t now_ns)
 {
     struct emb_queue_unit *unit;
-    while ((unit = emb_queue_peek(s->queue, now_ns)) != NULL) {
+    while ((unit = emb_queue_peek(s->queue)) != NULL) {
         if (answered(s, unit, now_ns)) {
             continue;
         }

@@ -1,6 +1,5 @@
 /* The queue's structures: a table of units by hash; for each priority a heap of clients, for each of these a heap of jobs, both
- * by the share they had; lists of what was lost; a heap of deadlines. Memory is allocated only when a job is added, or rises a
- * priority, where failing means to try later. */
+ * by the share they had; lists of what was lost; a heap of deadlines. Memory is allocated only when a job is added. */
 #include "server/queue.h"
 
 #include <string.h>
@@ -13,6 +12,9 @@ enum {
     CLIENT_BUCKETS = 1024,
 };
 
+/* What a token costs at each priority, against the shares of the priorities. */
+static const unsigned costs[EMB_QUEUE_CLASSES] = {1, 16, 256};
+
 /* Fair shares by self-clocked fair queueing (Golestani 1994). A member's key is what it will have had with its next input; the
  * least is next, and becomes the common level, at which newcomers begin. So nobody who leaves owes anything. */
 struct shares {
@@ -23,6 +25,12 @@ struct shares {
 struct member {
     struct emb_heap_node node;
     uint64_t had; /* tokens */
+};
+
+/* The clients of a priority. */
+struct priority_class {
+    struct member member; /* first: found by its node */
+    struct shares clients;
 };
 
 struct client {
@@ -44,19 +52,14 @@ struct emb_queue_job {
     struct member member; /* first: found by its node */
     struct emb_heap_node deadline;
     bool has_deadline;
-    bool active;           /* among its client's jobs: cursor < inputs */
-    unsigned came, stands; /* priorities: asked for, and reached by waiting */
+    bool active; /* among its client's jobs: cursor < inputs */
+    unsigned priority;
     struct client *client;
-    uint64_t added_ns, reached_ns;
-    struct emb_queue_job *next, *previous; /* active ones of a priority, by when they reached it */
-    struct emb_queue_job *younger, *older; /* all active ones, by when they were added */
+    uint64_t added_ns;
+    struct emb_queue_job *younger, *older; /* active ones, by when they were added */
     size_t inputs, cursor, left;
     void *owner;
     struct emb_queue_waiter waiters[];
-};
-
-struct job_list {
-    struct emb_queue_job *first, *last;
 };
 
 struct unit_list {
@@ -64,13 +67,12 @@ struct unit_list {
 };
 
 struct emb_queue {
-    uint64_t ageing_ns;
     struct emb_siphash_key key;
     struct emb_queue_unit **buckets;
     size_t n_buckets, n_units;
     struct client *clients[CLIENT_BUCKETS];
-    struct shares shares[EMB_QUEUE_CLASSES];
-    struct job_list by_age[EMB_QUEUE_CLASSES];
+    struct shares shares; /* of the classes */
+    struct priority_class classes[EMB_QUEUE_CLASSES];
     struct emb_queue_job *oldest, *youngest;
     struct unit_list again, suspects;
     struct emb_heap deadlines;
@@ -80,7 +82,7 @@ struct emb_queue {
 
 /* ---- Shares ---- */
 
-static void join(struct shares *shares, struct member *member, uint32_t next)
+static void join(struct shares *shares, struct member *member, uint64_t next)
 {
     if (member->had < shares->level) {
         member->had = shares->level;
@@ -88,7 +90,7 @@ static void join(struct shares *shares, struct member *member, uint32_t next)
     emb_heap_push(&shares->members, &member->node, member->had + next);
 }
 
-static void move(struct shares *shares, struct member *member, uint32_t next)
+static void move(struct shares *shares, struct member *member, uint64_t next)
 {
     if (member->node.key != member->had + next) {
         emb_heap_remove(&shares->members, &member->node);
@@ -97,7 +99,7 @@ static void move(struct shares *shares, struct member *member, uint32_t next)
 }
 
 /* The member is served so many tokens; it must be moved then. */
-static void charge(struct shares *shares, struct member *member, uint32_t tokens)
+static void charge(struct shares *shares, struct member *member, uint64_t tokens)
 {
     member->had += tokens;
     if (shares->level < member->had) {
@@ -171,42 +173,59 @@ static struct emb_queue_job *next_of(const struct client *client)
     return (struct emb_queue_job *)client->jobs.members.root;
 }
 
+static struct emb_queue_job *next_of_class(const struct priority_class *c)
+{
+    return next_of((const struct client *)c->clients.members.root);
+}
+
+static void move_class(struct emb_queue *q, unsigned priority)
+{
+    struct priority_class *c = &q->classes[priority];
+    move(&q->shares, &c->member, next_tokens(next_of_class(c)) * costs[priority]);
+}
+
+/* Its turn depends on what is next in it, and so does its class's. */
 static void move_client(struct emb_queue *q, struct client *client)
 {
-    move(&q->shares[client->priority], &client->member, next_tokens(next_of(client)));
+    move(&q->classes[client->priority].clients, &client->member, next_tokens(next_of(client)));
+    move_class(q, client->priority);
 }
 
 static void activate(struct emb_queue *q, struct emb_queue_job *job, struct client *client)
 {
-    struct job_list *list = &q->by_age[job->stands];
-    bool newcomer = client->jobs.members.count == 0;
+    struct priority_class *c = &q->classes[job->priority];
+    uint64_t next = next_tokens(job);
     job->client = client;
     job->active = true;
-    join(&client->jobs, &job->member, next_tokens(job));
-    if (newcomer) {
-        join(&q->shares[job->stands], &client->member, next_tokens(job));
-    } else {
+    join(&client->jobs, &job->member, next);
+    if (client->jobs.members.count > 1) {
         move_client(q, client);
+        return;
     }
-    job->next = NULL;
-    job->previous = list->last;
-    *(list->last ? &list->last->next : &list->first) = job;
-    list->last = job;
+    join(&c->clients, &client->member, next);
+    if (c->clients.members.count > 1) {
+        move_class(q, job->priority);
+    } else {
+        join(&q->shares, &c->member, next * costs[job->priority]);
+    }
 }
 
 static void deactivate(struct emb_queue *q, struct emb_queue_job *job)
 {
-    struct job_list *list = &q->by_age[job->stands];
     struct client *client = job->client;
+    struct priority_class *c = &q->classes[job->priority];
     job->active = false;
-    *(job->previous ? &job->previous->next : &list->first) = job->next;
-    *(job->next ? &job->next->previous : &list->last) = job->previous;
     emb_heap_remove(&client->jobs.members, &job->member.node);
-    if (client->jobs.members.count == 0) {
-        emb_heap_remove(&q->shares[client->priority].members, &client->member.node);
-        free_client(q, client);
-    } else {
+    if (client->jobs.members.count > 0) {
         move_client(q, client);
+        return;
+    }
+    emb_heap_remove(&c->clients.members, &client->member.node);
+    free_client(q, client);
+    if (c->clients.members.count > 0) {
+        move_class(q, job->priority);
+    } else {
+        emb_heap_remove(&q->shares.members, &c->member.node);
     }
 }
 
@@ -233,25 +252,6 @@ static void move_job(struct emb_queue *q, struct emb_queue_job *job)
         move_client(q, job->client);
     } else {
         retire(q, job);
-    }
-}
-
-/* Jobs that have waited long rise a priority. */
-static void promote(struct emb_queue *q, uint64_t now_ns)
-{
-    for (unsigned from = 1; from < EMB_QUEUE_CLASSES; from++) {
-        struct emb_queue_job *job;
-        while ((job = q->by_age[from].first) != NULL && now_ns - job->reached_ns >= q->ageing_ns) {
-            struct client *client = need_client(q, job->client->id, from - 1);
-            if (!client) {
-                return;
-            }
-            deactivate(q, job);
-            job->stands = from - 1;
-            job->reached_ns = now_ns;
-            job->member.had = 0;
-            activate(q, job, client);
-        }
     }
 }
 
@@ -355,8 +355,8 @@ static void count_waiter(struct emb_queue *q, const struct emb_queue_waiter *w, 
     size_t inputs = waits ? 1 : SIZE_MAX, tokens = waits ? w->unit->count : (size_t)0 - w->unit->count;
     q->counts.inputs += inputs;
     q->counts.tokens += tokens;
-    q->counts.inputs_by[w->job->came] += inputs;
-    q->counts.tokens_by[w->job->came] += tokens;
+    q->counts.inputs_by[w->job->priority] += inputs;
+    q->counts.tokens_by[w->job->priority] += tokens;
 }
 
 static void count_unit(struct emb_queue *q, const struct emb_queue_unit *unit, bool waits)
@@ -381,9 +381,9 @@ static void enter_unit(struct emb_queue *q, struct emb_queue_waiter *w, struct e
         return;
     }
     count_waiter(q, w, true);
-    if (w->job->came < unit->priority) {
+    if (w->job->priority < unit->priority) {
         q->work_by[unit->priority] -= unit->count;
-        unit->priority = (uint8_t)w->job->came;
+        unit->priority = (uint8_t)w->job->priority;
         q->work_by[unit->priority] += unit->count;
     }
 }
@@ -425,13 +425,12 @@ static void free_job(struct emb_queue *q, struct emb_queue_job *job)
 
 /* ---- The interface ---- */
 
-struct emb_queue *emb_queue_new(uint64_t ageing_ns)
+struct emb_queue *emb_queue_new(void)
 {
     struct emb_queue *q = emb_calloc(1, sizeof *q);
     if (!q) {
         return NULL;
     }
-    q->ageing_ns = ageing_ns;
     q->key = emb_siphash_random_key();
     q->n_buckets = UNIT_BUCKETS;
     q->buckets = emb_calloc(q->n_buckets, sizeof(struct emb_queue_unit *));
@@ -475,8 +474,8 @@ static struct emb_queue_job *new_job(const struct emb_queue_request *request, ui
     }
     struct emb_queue_job *job = emb_calloc(1, size);
     if (job) {
-        job->came = job->stands = request->priority;
-        job->added_ns = job->reached_ns = now_ns;
+        job->priority = request->priority;
+        job->added_ns = now_ns;
         job->inputs = job->left = request->inputs;
         job->owner = request->owner;
     }
@@ -535,25 +534,22 @@ void emb_queue_remove(struct emb_queue *q, struct emb_queue_job *job)
 /* The job whose turn it is and that has a fresh unit. */
 static struct emb_queue_job *next_job(struct emb_queue *q)
 {
-    for (unsigned i = 0; i < EMB_QUEUE_CLASSES; i++) {
-        const struct client *client;
-        while ((client = (struct client *)q->shares[i].members.root) != NULL) {
-            struct emb_queue_job *job = next_of(client);
-            if (fresh_unit(job)) {
-                return job;
-            }
-            retire(q, job);
+    const struct priority_class *c;
+    while ((c = (struct priority_class *)q->shares.members.root) != NULL) {
+        struct emb_queue_job *job = next_of_class(c);
+        if (fresh_unit(job)) {
+            return job;
         }
+        retire(q, job);
     }
     return NULL;
 }
 
-struct emb_queue_unit *emb_queue_peek(struct emb_queue *q, uint64_t now_ns)
+struct emb_queue_unit *emb_queue_peek(struct emb_queue *q)
 {
     if (q->again.first) {
         return q->again.first;
     }
-    promote(q, now_ns);
     struct emb_queue_job *job = next_job(q);
     return job ? fresh_unit(job) : NULL;
 }
@@ -571,7 +567,8 @@ void emb_queue_take(struct emb_queue *q, struct emb_queue_unit *unit)
     unit->state = EMB_QUEUE_TAKEN;
     if (job) {
         charge(&job->client->jobs, &job->member, unit->count);
-        charge(&q->shares[job->stands], &job->client->member, unit->count);
+        charge(&q->classes[job->priority].clients, &job->client->member, unit->count);
+        charge(&q->shares, &q->classes[job->priority].member, (uint64_t)unit->count * costs[job->priority]);
         move_job(q, job);
     }
 }
@@ -650,7 +647,7 @@ size_t emb_queue_ahead(const struct emb_queue *q, unsigned priority, uint64_t cl
         ahead += q->work_by[i];
     }
     const struct client *own = find_client(q, client, priority);
-    size_t jobs = own ? own->jobs.members.count + 1 : 1, clients = q->shares[priority].members.count + 1;
+    size_t jobs = own ? own->jobs.members.count + 1 : 1, clients = q->classes[priority].clients.members.count + 1;
     size_t same = q->work_by[priority];
     if (emb_mul(tokens, jobs, &fair) && emb_mul(fair, clients, &fair) && fair < same) {
         same = fair;

@@ -4,10 +4,10 @@
  * dropped when the last waiter leaves, as urgent as the most urgent of them. Inputs are compared in full; a hash that cannot
  * be steered from outside only finds candidates.
  *
- * Order: what was lost with its worker comes first. Then by priority; a job that has waited for a while rises to the next
- * one, so that none starves. Among jobs of a priority, clients get equal shares of tokens, and among a client's jobs, each
- * job does: whoever had less is next, and who arrives starts at the common level, neither owed nor owing. So a small job
- * passes a huge one, and among equal ones the first come is the first served.
+ * Order: what was lost with its worker comes first. The rest by shares of tokens: between the priorities that wait 256 to 16
+ * to 1, between the clients of a priority equal, between the jobs of a client equal. Whoever would have had least with its next
+ * input is next, and who arrives starts at the common level, neither owed nor owing. So a small job passes a huge one, among
+ * equal ones the first come is the first served, and all that waits gains on what comes later: nothing starves.
  *
  * Knows neither batches nor workers, no clock and no event loop. Every call costs O(log jobs) an input or less. */
 #ifndef EMB_QUEUE_H
@@ -46,8 +46,7 @@ struct emb_queue_unit {
     unsigned losses;
 };
 
-/* ageing_ns: after so long a waiting job rises a priority. NULL when out of memory. */
-struct emb_queue *emb_queue_new(uint64_t ageing_ns);
+struct emb_queue *emb_queue_new(void);        /* NULL when out of memory */
 void emb_queue_free(struct emb_queue *queue); /* NULL is allowed */
 
 /* ids and counts are the owner's and stay until every input was popped or the job removed. */
@@ -68,7 +67,7 @@ struct emb_queue_job *emb_queue_add(struct emb_queue *queue, const struct emb_qu
 void emb_queue_remove(struct emb_queue *queue, struct emb_queue_job *job);
 
 /* The unit whose turn it is, not yet taken; NULL: none waits. Suspects are not among them. */
-struct emb_queue_unit *emb_queue_peek(struct emb_queue *queue, uint64_t now_ns);
+struct emb_queue_unit *emb_queue_peek(struct emb_queue *queue);
 
 /* A suspect that waits, or NULL. */
 struct emb_queue_unit *emb_queue_peek_suspect(const struct emb_queue *queue);

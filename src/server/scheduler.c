@@ -20,8 +20,6 @@ enum {
     MOST_QUEUE_TOKENS = 1 << 26,
 };
 
-/* After so long a job that waits rises a priority. */
-#define AGEING_NS UINT64_C(3000000000)
 /* So long without any worker counts as if the breaker were open. */
 #define HELPLESS_NS UINT64_C(3000000000)
 
@@ -243,7 +241,7 @@ int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const struct 
     set_limits(s, setup);
     set_histograms(s);
     s->model = emb_strdup(setup->model ? setup->model : "");
-    s->queue = emb_queue_new(AGEING_NS);
+    s->queue = emb_queue_new();
     if (!s->model || !s->queue || !emb_batches_init(s)) {
         destroy(s);
         return emb_fail_nomem(error);
