@@ -218,14 +218,14 @@ void emb_topology_seat(const struct emb_topology *t, bool pin, int count, struct
     share_seats(t, total > 0 ? count % total : 0, seats);
     for (int k = 0; k < t->count; k++) {
         const struct emb_node *node = &t->nodes[k];
-        int here = seats[k] + rounds * node->count;
-        assert(node->count > 0);
+        int here = seats[k] + rounds * node->count, next = 0;
         for (int i = 0; i < here; i++) {
             struct emb_place *place = &places[at++];
             place->node = k;
             CPU_ZERO(&place->cpus);
             if (pin) {
-                CPU_SET(node->processors[i % node->count].cpu, &place->cpus);
+                CPU_SET(node->processors[next].cpu, &place->cpus);
+                next = next + 1 < node->count ? next + 1 : 0;
             } else {
                 add_processors(node, 0, node->cores, &place->cpus);
             }
@@ -269,9 +269,10 @@ struct emb_place emb_topology_place(const struct emb_topology *t, int worker, in
         int index = 0, of;
         place.node = choose_node(t, worker, workers, &index, &of);
         const struct emb_node *node = &t->nodes[place.node];
-        assert(node->cores > 0);
-        int first = of <= node->cores ? index * node->cores / of : index % node->cores;
-        int last = of <= node->cores ? (index + 1) * node->cores / of : first + 1;
+        const int cores = node->cores;
+        assert(cores > 0 && of > 0);
+        int first = of <= cores ? index * cores / of : index % cores;
+        int last = of <= cores ? (index + 1) * cores / of : first + 1;
         add_processors(node, first, last, &place.cpus);
     }
     return place;
