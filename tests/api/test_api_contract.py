@@ -236,7 +236,7 @@ def test_health(server):
     assert health["status"] == "ok" and health["model"] == NAME
     assert re.fullmatch(r"\d+\.\d+\.\d+", health["version"])
     assert health["workers"] >= 1 and health["threads_per_worker"] >= 1
-    assert health["queue"] == {"waiting": 0, "running": 0, "size": 16384}
+    assert health["queue"]["waiting"] == health["queue"]["running"] == 0 < health["queue"]["size"]
 
 
 def test_log_line(server):
