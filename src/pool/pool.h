@@ -1,8 +1,8 @@
 /* Workers that compute: the seam between serving and the engine.
  *
- * What crosses it is plain data that a socket could carry: token ids in, vectors and statuses out. A pool knows nothing of
- * requests, HTTP or JSON, and decides nothing about what belongs together in a batch. There are two kinds: threads of this
- * process (threads.h) and processes (link.h). Everything here, events included, is on the loop's thread. */
+ * What crosses it is plain data that a socket could carry: token ids in, vectors and statuses out. A pool knows nothing
+ * of requests, HTTP or JSON, and decides nothing about what belongs together in a batch. There are two kinds: threads
+ * of this process (threads.h) and processes (link.h). Everything here, events included, is on the loop's thread. */
 #ifndef EMB_POOL_H
 #define EMB_POOL_H
 
@@ -79,14 +79,14 @@ void emb_pool_watch(struct emb_pool *pool, const struct emb_pool_events *events)
 struct emb_pool_layout emb_pool_layout_of(const struct emb_pool *pool);
 size_t emb_pool_dim(const struct emb_pool *pool);
 
-/* Hands a batch to a worker that is ready and holds fewer than EMB_POOL_DEPTH. No event comes from within. One that is dead but
- * not yet said to be gone loses it later, unstarted. */
+/* Hands a batch to a worker that is ready and holds fewer than EMB_POOL_DEPTH. No event comes from within. One that is
+ * dead but not yet said to be gone loses it later, unstarted. */
 void emb_pool_submit(struct emb_pool *pool, int worker, struct emb_pool_batch *batch);
 
 void emb_pool_stats(const struct emb_pool *pool, int worker, struct emb_pool_worker_stats *out);
 
-/* Ends the workers. No event comes any more and no batch is touched; the loop must run once more to close its handles. NULL
- * is allowed. */
+/* Ends the workers. No event comes any more and no batch is touched; the loop must run once more to close its handles.
+ * NULL is allowed. */
 void emb_pool_free(struct emb_pool *pool);
 
 #endif

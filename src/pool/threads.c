@@ -1,5 +1,5 @@
-/* Worker threads. Each has a short list of batches to compute; what is computed comes back to the loop over one list and one
- * uv_async. What a batch is computed with is worker.h's. */
+/* Worker threads. Each has a short list of batches to compute; what is computed comes back to the loop over one list
+ * and one uv_async. What a batch is computed with is worker.h's. */
 #include "pool/threads.h"
 
 #include <pthread.h>

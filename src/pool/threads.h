@@ -1,5 +1,5 @@
-/* A pool whose workers are threads of this process: for `embellama tune` and tests. Nothing survives a crash here, so batches
- * are never lost and workers never gone. */
+/* A pool whose workers are threads of this process: for `embellama tune` and tests. Nothing survives a crash here, so
+ * batches are never lost and workers never gone. */
 #ifndef EMB_POOL_THREADS_H
 #define EMB_POOL_THREADS_H
 

@@ -1,4 +1,5 @@
-/* What a worker computes with, whatever it is, a thread or a process: an engine context of its own over the one shared model. */
+/* What a worker computes with, whatever it is, a thread or a process: an engine context of its own over the one shared
+ * model. */
 #ifndef EMB_POOL_WORKER_H
 #define EMB_POOL_WORKER_H
 

@@ -1,25 +1,25 @@
 /* What the workers get, and when. Owns the batches' memory.
  *
- * An idle worker gets a batch at once. The one behind it is formed only when enough waits to fill it and the worker is nearly
- * done, by prediction: until then whoever comes may still be in it, or before it. So a short text waits for what is being
- * computed, and not for what would have stood behind that. */
+ * An idle worker gets a batch at once. The one behind it is formed only when enough waits to fill it and the worker is
+ * nearly done, by prediction: until then whoever comes may still be in it, or before it. So a short text waits for what
+ * is being computed, and not for what would have stood behind that. */
 #include "base/mem.h"
 #include "server/scheduler_state.h"
 
 #include <string.h>
 
 enum {
-    /* Tokens for each thread of a worker. From some 256 the matrix products run at full speed; up to the upper number the
-     * share of time in which the last texts of a batch leave threads idle still falls. */
+    /* Tokens for each thread of a worker. From some 256 the matrix products run at full speed; up to the upper number
+     * the share of time in which the last texts of a batch leave threads idle still falls. */
     FULL_SPEED = 256,
     MOST_TOKENS = 1024,
-    /* A text joins a batch below full speed only if it is at most so many times as long as what is there: the short ones
-     * would wait for it. */
+    /* A text joins a batch below full speed only if it is at most so many times as long as what is there: the short
+     * ones would wait for it. */
     STRETCH = 4,
 };
 
-/* How long before the predicted end of a batch the next is handed to the worker. Long enough for a loop that is busy writing
- * replies. */
+/* How long before the predicted end of a batch the next is handed to the worker. Long enough for a loop that is busy
+ * writing replies. */
 #define STANDBY_NS UINT64_C(3000000)
 
 static size_t batch_count(const struct emb_scheduler *s)
@@ -169,7 +169,8 @@ static void hand_over(struct emb_scheduler *s, struct emb_batch *batch, int work
     emb_pool_submit(s->pool, worker, &batch->plain);
 }
 
-/* When a busy worker may get the batch behind its first: never behind a suspect, which may well take the worker with it. */
+/* When a busy worker may get the batch behind its first: never behind a suspect, which may well take the worker with
+ * it. */
 static uint64_t standby_ns(const struct emb_scheduler *s, const struct emb_worker *w)
 {
     if (!w->ready || w->dying || w->held != 1 || w->batches[0]->alone) {

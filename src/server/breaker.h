@@ -1,7 +1,8 @@
 /* The circuit breaker of a model: whether trying to compute makes sense.
  *
- * Closed: all is well. After several failures in a row with no success between them it opens: nothing is tried for a while,
- * twice as long each time. Then one batch is let through (half open): a success closes it, a failure opens it again. */
+ * Closed: all is well. After several failures in a row with no success between them it opens: nothing is tried for a
+ * while, twice as long each time. Then one batch is let through (half open): a success closes it, a failure opens it
+ * again. */
 #ifndef EMB_BREAKER_H
 #define EMB_BREAKER_H
 

@@ -1,8 +1,8 @@
 /* The dead-letter file: inputs that ended workers, one JSON object a line, for people and `embellama dead-letter`.
  *
- * Only its owner may read it. It is bounded: where a line would make it too large, the file moves to PATH.1 (replacing what is
- * there) and a new one begins. Written beside the loop; lines that come faster than the disk takes them are dropped and
- * counted in the log. */
+ * Only its owner may read it. It is bounded: where a line would make it too large, the file moves to PATH.1 (replacing
+ * what is there) and a new one begins. Written beside the loop; lines that come faster than the disk takes them are
+ * dropped and counted in the log. */
 #ifndef EMB_DEAD_LETTER_H
 #define EMB_DEAD_LETTER_H
 
@@ -25,7 +25,8 @@ struct emb_dead_letter_record {
     const char *reason;
 };
 
-/* Tries the file at once. with_ids: also records the token ids, from which the text can be read. Errors: E_IO, E_NOMEM. */
+/* Tries the file at once. with_ids: also records the token ids, from which the text can be read. Errors: E_IO, E_NOMEM.
+ */
 int emb_dead_letter_open(struct emb_dead_letter **out, uv_loop_t *loop, const char *path, bool with_ids,
                          embellama_error *error);
 

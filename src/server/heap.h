@@ -1,5 +1,5 @@
-/* A heap of what lies in others' structs: the least key first, of equal keys the first pushed. A pairing heap: it allocates
- * nothing; push and minimum are O(1), removal of any node O(log n) on average. */
+/* A heap of what lies in others' structs: the least key first, of equal keys the first pushed. A pairing heap: it
+ * allocates nothing; push and minimum are O(1), removal of any node O(log n) on average. */
 #ifndef EMB_HEAP_H
 #define EMB_HEAP_H
 

@@ -1,4 +1,5 @@
-/* Counts of values by size, as Prometheus wants them: buckets with fixed upper bounds, a sum and a count. One thread at a time. */
+/* Counts of values by size, as Prometheus wants them: buckets with fixed upper bounds, a sum and a count. One thread at
+ * a time. */
 #ifndef EMB_HISTOGRAM_H
 #define EMB_HISTOGRAM_H
 

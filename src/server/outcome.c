@@ -1,9 +1,9 @@
-/* What became of a batch: its vectors go to who waits for them; or it was lost with its worker, and then its inputs are tried
- * again, those under suspicion each alone.
+/* What became of a batch: its vectors go to who waits for them; or it was lost with its worker, and then its inputs are
+ * tried again, those under suspicion each alone.
  *
  * A worker that died by itself makes each input of its batch a suspect, also where there was just one: a death may have
- * other reasons. A suspect is tried alone once. If it ends the worker again, it is the culprit: answered with E_CRASHED, kept
- * out for a while, and put on record. Otherwise it is answered as if nothing had been. */
+ * other reasons. A suspect is tried alone once. If it ends the worker again, it is the culprit: answered with
+ * E_CRASHED, kept out for a while, and put on record. Otherwise it is answered as if nothing had been. */
 #include "server/scheduler_state.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* How fast a worker computes, measured, and what follows from it: how much a batch may be, and how long work will take.
  *
- * The rate is that of the last tokens, not of the last batches, so that small batches, which are slower a token, count for
- * what they are. */
+ * The rate is that of the last tokens, not of the last batches, so that small batches, which are slower a token, count
+ * for what they are. */
 #ifndef EMB_PACE_H
 #define EMB_PACE_H
 

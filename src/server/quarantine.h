@@ -1,5 +1,5 @@
-/* Inputs known to end workers, by hash, for ten minutes: so that a client's retries cannot kill again. Bounded: the oldest
- * makes room. */
+/* Inputs known to end workers, by hash, for ten minutes: so that a client's retries cannot kill again. Bounded: the
+ * oldest makes room. */
 #ifndef EMB_QUARANTINE_H
 #define EMB_QUARANTINE_H
 

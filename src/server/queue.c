@@ -1,5 +1,6 @@
-/* The queue's structures: a table of units by hash; for each priority a heap of clients, for each of these a heap of jobs, both
- * by the share they had; lists of what was lost; a heap of deadlines. Memory is allocated only when a job is added. */
+/* The queue's structures: a table of units by hash; for each priority a heap of clients, for each of these a heap of
+ * jobs, both by the share they had; lists of what was lost; a heap of deadlines. Memory is allocated only when a job is
+ * added. */
 #include "server/queue.h"
 
 #include <string.h>
@@ -15,8 +16,9 @@ enum {
 /* What a token costs at each priority, against the shares of the priorities. */
 static const unsigned costs[EMB_QUEUE_CLASSES] = {1, 16, 256};
 
-/* Fair shares by self-clocked fair queueing (Golestani 1994). A member's key is what it will have had with its next input; the
- * least is next, and becomes the common level, at which newcomers begin. So nobody who leaves owes anything. */
+/* Fair shares by self-clocked fair queueing (Golestani 1994). A member's key is what it will have had with its next
+ * input; the least is next, and becomes the common level, at which newcomers begin. So nobody who leaves owes anything.
+ */
 struct shares {
     struct emb_heap members;
     uint64_t level;

@@ -1,13 +1,14 @@
 /* Who is next: the inputs that wait, in the order in which they are to be computed.
  *
- * A unit is one computation. Identical inputs, of one job or of several, are one unit with several waiters: computed once,
- * dropped when the last waiter leaves, as urgent as the most urgent of them. Inputs are compared in full; a hash that cannot
- * be steered from outside only finds candidates.
+ * A unit is one computation. Identical inputs, of one job or of several, are one unit with several waiters: computed
+ * once, dropped when the last waiter leaves, as urgent as the most urgent of them. Inputs are compared in full; a hash
+ * that cannot be steered from outside only finds candidates.
  *
- * Order: what was lost with its worker comes first. The rest by shares of tokens: between the priorities that wait 256 to 16
- * to 1, between the clients of a priority equal, between the jobs of a client equal. Whoever would have had least with its next
- * input is next, and who arrives starts at the common level, neither owed nor owing. So a small job passes a huge one, among
- * equal ones the first come is the first served, and all that waits gains on what comes later: nothing starves.
+ * Order: what was lost with its worker comes first. The rest by shares of tokens: between the priorities that wait 256
+ * to 16 to 1, between the clients of a priority equal, between the jobs of a client equal. Whoever would have had least
+ * with its next input is next, and who arrives starts at the common level, neither owed nor owing. So a small job
+ * passes a huge one, among equal ones the first come is the first served, and all that waits gains on what comes later:
+ * nothing starves.
  *
  * Knows neither batches nor workers, no clock and no event loop. Every call costs O(log jobs) an input or less. */
 #ifndef EMB_QUEUE_H
@@ -75,26 +76,27 @@ struct emb_queue_unit *emb_queue_peek_suspect(const struct emb_queue *queue);
 /* Takes the unit that one of the two gave last. */
 void emb_queue_take(struct emb_queue *queue, struct emb_queue_unit *unit);
 
-/* Gives back a taken unit that was lost: it waits again, among the suspects where unit->suspect. Frees it where nobody wants
- * it any more. */
+/* Gives back a taken unit that was lost: it waits again, among the suspects where unit->suspect. Frees it where nobody
+ * wants it any more. */
 void emb_queue_give_back(struct emb_queue *queue, struct emb_queue_unit *unit);
 
 /* The ids of a unit that has waiters. */
 const int32_t *emb_queue_ids(const struct emb_queue_unit *unit);
 
-/* The owner of the job that has waited for a unit longest, and which of its inputs it is; NULL: nobody wants it any more. */
+/* The owner of the job that has waited for a unit longest, and which of its inputs it is; NULL: nobody wants it any
+ * more. */
 void *emb_queue_first_owner(const struct emb_queue_unit *unit, size_t *input);
 
-/* Takes one waiter off a taken unit: true, with its job's owner and which of its inputs it is. The job is gone after the last
- * of its inputs. False: there are no more, and the unit is gone. */
+/* Takes one waiter off a taken unit: true, with its job's owner and which of its inputs it is. The job is gone after
+ * the last of its inputs. False: there are no more, and the unit is gone. */
 bool emb_queue_pop(struct emb_queue *queue, struct emb_queue_unit *unit, void **owner, size_t *input);
 
 /* The next deadline of all jobs; UINT64_MAX: none. And the owner of a job past its own, or NULL. */
 uint64_t emb_queue_next_deadline(const struct emb_queue *queue);
 void *emb_queue_expired(const struct emb_queue *queue, uint64_t now_ns);
 
-/* Inputs of all jobs that are not taken, and their tokens, by the priority they came with. work: the tokens that are to be
- * computed for them. */
+/* Inputs of all jobs that are not taken, and their tokens, by the priority they came with. work: the tokens that are to
+ * be computed for them. */
 struct emb_queue_counts {
     size_t inputs, tokens;
     size_t inputs_by[EMB_QUEUE_CLASSES], tokens_by[EMB_QUEUE_CLASSES];

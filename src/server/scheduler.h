@@ -1,9 +1,10 @@
 /* The queue of inputs and the batches made of it.
  *
- * The unit of work is an input, not a request. A request's inputs form a job. Who is next is the queue's to say (queue.h):
- * priorities, fair shares between clients, turns between a client's jobs. A batch is formed the moment a worker is idle, never
- * by waiting for company, up to a budget of tokens that follows from the measured speed and the latency wanted. Inputs whose
- * worker died are computed again; one that kills workers is found, answered with E_CRASHED and kept out.
+ * The unit of work is an input, not a request. A request's inputs form a job. Who is next is the queue's to say
+ * (queue.h): priorities, fair shares between clients, turns between a client's jobs. A batch is formed the moment a
+ * worker is idle, never by waiting for company, up to a budget of tokens that follows from the measured speed and the
+ * latency wanted. Inputs whose worker died are computed again; one that kills workers is found, answered with E_CRASHED
+ * and kept out.
  *
  * Owns its pool. Everything here is called on the loop's thread, and calls back on it. */
 #ifndef EMB_SCHEDULER_H
@@ -32,7 +33,7 @@ struct emb_job {
     enum emb_priority priority;
     uint64_t client;      /* whose it is: clients share the workers fairly */
     uint64_t deadline_ns; /* of uv_hrtime; 0: none. What is not computed by then gets E_DEADLINE, and done is called */
-    bool partial;           /* what is ready by then will do: never EMB_SUBMIT_LATE */
+    bool partial;         /* what is ready by then will do: never EMB_SUBMIT_LATE */
     const char *request_id; /* for the log and the dead-letter file; may be NULL */
 
     uint64_t queue_ns;   /* written: from submission until a worker took up the first input */
@@ -66,8 +67,8 @@ int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const struct 
 /* The most tokens that workers of so many threads take at once where nobody says otherwise. */
 size_t emb_scheduler_batch_tokens(int threads);
 
-/* Frees the pool, forgets what waits or is being computed (done is not called for it), and closes its handles: the loop must
- * run once more before it is closed. NULL is allowed. */
+/* Frees the pool, forgets what waits or is being computed (done is not called for it), and closes its handles: the loop
+ * must run once more before it is closed. NULL is allowed. */
 void emb_scheduler_free(struct emb_scheduler *scheduler);
 
 /* True when no input waits or is being computed. Its handles never keep the loop alive. */
@@ -82,8 +83,8 @@ enum emb_submit {
 };
 enum { EMB_SUBMITS = 5 };
 
-/* Queues a job, or refuses it at once: then nothing is kept. An input that is known to end workers gets E_CRASHED without
- * being computed. */
+/* Queues a job, or refuses it at once: then nothing is kept. An input that is known to end workers gets E_CRASHED
+ * without being computed. */
 enum emb_submit emb_scheduler_submit(struct emb_scheduler *scheduler, struct emb_job *job);
 
 /* Forgets a submitted job that is not done: its waiting inputs are dropped, and what workers still compute of it
@@ -93,8 +94,8 @@ void emb_scheduler_cancel(struct emb_scheduler *scheduler, struct emb_job *job);
 /* True when the queue would refuse even one more input. */
 bool emb_scheduler_full(const struct emb_scheduler *scheduler);
 
-/* After how long a refused request has a chance: half of what waits is then computed, at the rate measured, or the breaker
- * lets one through. 50 to 60,000. */
+/* After how long a refused request has a chance: half of what waits is then computed, at the rate measured, or the
+ * breaker lets one through. 50 to 60,000. */
 unsigned emb_scheduler_retry_after_ms(const struct emb_scheduler *scheduler);
 
 enum emb_breaker_state { EMB_BREAKER_CLOSED, EMB_BREAKER_OPEN, EMB_BREAKER_HALF_OPEN };
@@ -116,15 +117,16 @@ struct emb_scheduler_stats {
     uint64_t batches, tokens; /* computed */
     const struct emb_histogram *batch_inputs, *batch_tokens_each;
     const struct emb_histogram *queue_s, *compute_s; /* an input's wait; a batch's time */
-    /* Seconds that a batch lay between the loop and a worker, the wait behind another included, and its vectors on the way back. */
+    /* Seconds that a batch lay between the loop and a worker, the wait behind another included, and its vectors on the
+     * way back. */
     const struct emb_histogram *to_worker_s, *from_worker_s;
-    uint64_t refused[EMB_SUBMITS];                   /* requests, by reason */
-    uint64_t expired;                                /* inputs that met their deadline */
-    uint64_t cancelled;                              /* inputs of clients that left */
-    uint64_t shared;                                 /* inputs that were computed together with an identical one */
-    uint64_t crashed;                                /* inputs answered E_CRASHED */
-    uint64_t retried;                                /* inputs computed again because their worker died */
-    size_t quarantined;                              /* inputs known to end workers */
+    uint64_t refused[EMB_SUBMITS]; /* requests, by reason */
+    uint64_t expired;              /* inputs that met their deadline */
+    uint64_t cancelled;            /* inputs of clients that left */
+    uint64_t shared;               /* inputs that were computed together with an identical one */
+    uint64_t crashed;              /* inputs answered E_CRASHED */
+    uint64_t retried;              /* inputs computed again because their worker died */
+    size_t quarantined;            /* inputs known to end workers */
     enum emb_breaker_state breaker;
     uint64_t breaker_opened; /* times */
 };

@@ -1,5 +1,5 @@
-/* The scheduler's inside, shared by its three files: scheduler.c (jobs in, answers out, time), batches.c (what the workers get)
- * and outcome.c (what became of it). */
+/* The scheduler's inside, shared by its three files: scheduler.c (jobs in, answers out, time), batches.c (what the
+ * workers get) and outcome.c (what became of it). */
 #ifndef EMB_SCHEDULER_STATE_H
 #define EMB_SCHEDULER_STATE_H
 

@@ -203,7 +203,8 @@ static void test_low_is_not_starved(void **state)
     emb_queue_free(q);
 }
 
-/* Clients with as many tokens in hand get as many tokens, however long their texts are and however many jobs they have. */
+/* Clients with as many tokens in hand get as many tokens, however long their texts are and however many jobs they have.
+ */
 static void test_clients_share_fairly(void **state)
 {
     (void)state;
@@ -235,8 +236,8 @@ static void test_clients_share_fairly(void **state)
     emb_queue_free(q);
 }
 
-/* A short text beside a huge job of the same client, after a long time of the huge one alone, is next; and the next one is
- * too. So is a new client's. */
+/* A short text beside a huge job of the same client, after a long time of the huge one alone, is next; and the next one
+ * is too. So is a new client's. */
 static void test_newcomers_are_next(void **state)
 {
     (void)state;

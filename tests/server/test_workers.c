@@ -1,5 +1,5 @@
-/* The scheduler over a pool that the test plays by hand: workers that come, compute, die and lose batches when the test says so,
- * so that every transition is met on purpose. Inputs whose first id is POISON end their worker. */
+/* The scheduler over a pool that the test plays by hand: workers that come, compute, die and lose batches when the test
+ * says so, so that every transition is met on purpose. Inputs whose first id is POISON end their worker. */
 #include "server/scheduler.h"
 
 #include <setjmp.h>
@@ -443,7 +443,8 @@ static void test_one_culprit_among_a_thousand(void **state)
     tear_down(&f);
 }
 
-/* Suspects are alone at their worker: no other input in the batch, no other batch behind it; the other worker goes on. */
+/* Suspects are alone at their worker: no other input in the batch, no other batch behind it; the other worker goes on.
+ */
 static void test_suspects_are_alone(void **state)
 {
     (void)state;
@@ -707,8 +708,8 @@ static void test_budget_follows_the_pace(void **state)
     tear_down(&f);
 }
 
-/* The batch behind the one being computed is formed when that one is nearly done, and a short text that came in between is
- * what it begins with, and all it holds. */
+/* The batch behind the one being computed is formed when that one is nearly done, and a short text that came in between
+ * is what it begins with, and all it holds. */
 static void test_the_next_batch_is_formed_late(void **state)
 {
     (void)state;
@@ -858,7 +859,8 @@ static void test_defaults_from_memory(void **state)
     tear_down(&f);
 }
 
-/* Every kind of event at random: each job is done once unless it was cancelled, good inputs are right, and only poison fails. */
+/* Every kind of event at random: each job is done once unless it was cancelled, good inputs are right, and only poison
+ * fails. */
 static void test_random(void **state)
 {
     (void)state;
