@@ -55,6 +55,22 @@ def test_work_of_clients_that_leave_is_dropped(start, tmp_path):
     assert seen["embellama_batch_inputs_sum"] < 800, "most of the 1,600 inputs were never computed"
 
 
+def test_a_small_request_never_waits_for_a_huge_one(start, tmp_path):
+    """However long the huge one has been waiting: counted in batches that were computed meanwhile."""
+    server = start("--workers", "1", "--threads", "1", *QUIET)
+    texts = write_texts(tmp_path / "texts", long_texts(2000))
+    huge = load(server, texts, per_request=2000, requests=1, cancel_after=6, header=NOT_CACHED)
+    assert api.until(lambda: server.health()["queue"]["waiting"] > 100)
+    between = []
+    while huge.poll() is None and server.health()["queue"]["waiting"] > 100:
+        before = metrics(server)["embellama_batches_total"]
+        reply = server.post({"model": api.NAME, "input": f"small {len(between)}"}, headers={"cache-control": "no-store"})
+        assert reply.status_code == 200, reply.text
+        between.append(metrics(server)["embellama_batches_total"] - before)
+    report(huge)
+    assert between and max(between) <= 8, between
+
+
 def test_a_busy_server_still_says_how_it_is(start, tmp_path):
     server = start("--workers", "1", *QUIET)
     texts = write_texts(tmp_path / "texts", long_texts(400))
