@@ -1,136 +1,180 @@
 /* Attention for AVX2 and FMA in f32; bf16 operands are widened as they are packed.
  *
- * Built as avx512_attention.c is: keys packed transposed in blocks of 64, here as four panels of 16; tiles of up to 6
- * queries; softmax kept online; sums over rising keys in blocks that start at 0.
- *
- * Scratch: keys [blocks][4][head_dim][16], values [n][dim16], one tile's running output [6][dim16], its widened queries
- * [6][dim16]; dim16 is head_dim rounded up to 16. */
+ * Keys are packed transposed, in panels of 16; tiles of up to 6 queries pass over blocks of four panels: scores as a
+ * matrix product held in registers, softmax kept online, and a second product with the values. Every query's sums run
+ * over rising keys in blocks that start at 0, and every decision is taken from the query's own scores, so its result does
+ * not depend on the tile or the call it is in. */
 #include "kernel/x86/avx2_tier.h"
 
+#include "kernel/attention.h"
 #include "kernel/bf16.h"
+#include "kernel/panel.h"
 #include "kernel/x86/avx2_math.h"
 
 #include <math.h>
 #include <string.h>
 
-#define MR 6
-#define KEY_BLOCK 64
+#define MR EMB_ATTENTION_MR
+#define KEY_BLOCK EMB_ATTENTION_KEYS
 #define PANEL 16
 #define LANES 8
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* One tile of queries on its way over the keys. */
 struct tile {
-    _Alignas(32) float weight[MR][KEY_BLOCK]; /* of the block at hand: scores, then exp2(score - max) */
-    __m256 max[MR];                           /* in every lane */
-    __m256 sum[MR];                           /* by lane */
-    __m256 keep[MR];                          /* what the block's new maximum leaves of earlier sums */
-    float *out;                               /* [MR][dim16] */
-    size_t dim16;
-    size_t ldq; /* of the queries */
+    _Alignas(32) float weight[MR][KEY_BLOCK]; /* of the block at hand: scores, then weights */
+    __m256 sum[MR];                           /* of the weights, by lane */
+    __m256 factor;                            /* of the scores, to units of log2; positive */
+    float base[MR];
+    const float *q;
+    size_t ldq;
+    size_t head_dim;
+    struct emb_attention_room room;
 };
 
-static size_t round16(size_t x)
-{
-    return (x + PANEL - 1) / PANEL * PANEL;
-}
+/* ---- Packing ---- */
 
-size_t emb_attention_scratch_avx2(size_t n, size_t head_dim)
+/* Up to 8 elements from the at-th of x on, as f32. */
+TILE_INLINE __m256 load(const void *x, bool bf16, size_t at, size_t count)
 {
-    size_t keys, floats;
-    if (n > SIZE_MAX / 4 - KEY_BLOCK || head_dim > SIZE_MAX / 2) {
-        return 0;
+    if (!bf16) {
+        const float *from = (const float *)x + at;
+        return count >= LANES ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, emb256_mask(count));
     }
-    keys = (n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    if (__builtin_mul_overflow(2 * keys + 2 * MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
-        return 0;
+    emb_bf16 part[LANES] = {0};
+    const emb_bf16 *from = (const emb_bf16 *)x + at;
+    if (count < LANES) {
+        memcpy(part, from, count * sizeof(*part));
+        from = part;
     }
-    return floats * sizeof(float);
-}
-
-TILE_INLINE float load(const void *x, bool bf16, size_t at)
-{
-    return bf16 ? emb_bf16_to_f32(((const emb_bf16 *)x)[at]) : ((const float *)x)[at];
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)from));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 
 /* Row i of x as f32, zeros after it up to a multiple of 16. */
 TILE_INLINE void copy_row(const struct emb_attention_job *job, const void *x, bool bf16, size_t i, float *to)
 {
-    size_t d = 0, at = i * job->ld;
-    for (; bf16 && d + LANES <= job->head_dim; d += LANES) {
-        __m128i h = _mm_loadu_si128((const __m128i *)((const emb_bf16 *)x + at + d));
-        _mm256_store_ps(to + d, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+    for (size_t d = 0; d < job->head_dim; d += 2 * LANES) {
+        size_t left = job->head_dim - d;
+        _mm256_store_ps(to + d, load(x, bf16, i * job->ld + d, left));
+        __m256 second = left > LANES ? load(x, bf16, i * job->ld + d + LANES, left - LANES) : _mm256_setzero_ps();
+        _mm256_store_ps(to + d + LANES, second);
     }
-    for (; d < job->head_dim; d++) {
-        to[d] = load(x, bf16, at + d);
-    }
-    memset(to + d, 0, (round16(d) - d) * sizeof(float));
 }
 
-TILE_INLINE void pack(const struct emb_attention_job *job, bool bf16, float *keys, float *values, size_t dim16)
+/* Keys j..j+8 (those below n; the rest as zero) into lanes of their panel, with the sign of the scale. */
+TILE_INLINE void pack_keys(const struct emb_attention_job *job, bool bf16, size_t j, float *panel)
 {
-    for (size_t j = 0; j < job->n; j += PANEL) {
-        size_t count = job->n - j < PANEL ? job->n - j : PANEL;
-        for (size_t d = 0; d < job->head_dim; d++, keys += PANEL) {
-            for (size_t i = 0; i < count; i++) {
-                keys[i] = load(job->k, bf16, (j + i) * job->ld + d);
-            }
-            for (size_t i = count; i < PANEL; i++) {
-                keys[i] = 0.0f;
-            }
+    const __m256 sign = _mm256_set1_ps(job->scale < 0 ? -0.0f : 0.0f);
+    for (size_t d = 0; d < job->head_dim; d += LANES) {
+        size_t left = job->head_dim - d, dims = left < LANES ? left : LANES;
+        __m256 r[LANES];
+        for (size_t i = 0; i < LANES; i++) {
+            __m256 x = j + i < job->n ? load(job->k, bf16, (j + i) * job->ld + d, left) : _mm256_setzero_ps();
+            r[i] = _mm256_xor_ps(x, sign);
+        }
+        emb256_transpose(r);
+        for (size_t i = 0; i < dims; i++) {
+            _mm256_store_ps(panel + (d + i) * PANEL, r[i]);
         }
     }
+}
+
+TILE_INLINE void pack(const struct emb_attention_job *job, bool bf16, const struct emb_attention_room *room)
+{
+    for (size_t j = 0; j < job->n; j += PANEL) {
+        pack_keys(job, bf16, j, room->keys + j * job->head_dim);
+        pack_keys(job, bf16, j + LANES, room->keys + j * job->head_dim + LANES);
+    }
     for (size_t j = 0; j < job->n; j++) {
-        copy_row(job, job->v, bf16, j, values + j * dim16);
+        copy_row(job, job->v, bf16, j, room->values + j * room->width);
     }
 }
 
-/* Scores of one panel of 16 keys into to[rows][KEY_BLOCK], in units of log2. */
-TILE_INLINE void scores(float *to, const float *q, size_t ld, const float *panel, size_t head_dim, float scale,
-                        size_t rows)
+/* ---- A block of keys ---- */
+
+/* acc += q * b over count elements: q has rows ldq apart, b rows ldb apart. */
+TILE_INLINE void multiply(__m256 acc[MR][2], const float *q, size_t ldq, const float *b, size_t ldb, size_t count,
+                          size_t rows)
 {
-    __m256 acc[MR][2];
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-        acc[r][0] = _mm256_setzero_ps();
-        acc[r][1] = _mm256_setzero_ps();
-    }
-    for (size_t d = 0; d < head_dim; d++) {
-        __m256 b0 = _mm256_load_ps(panel + d * PANEL), b1 = _mm256_load_ps(panel + d * PANEL + LANES);
-#pragma GCC unroll 8
+    for (size_t d = 0; d < count; d++, b += ldb) {
+        __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + LANES);
+        EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
-            __m256 x = _mm256_broadcast_ss(q + r * ld + d);
+            __m256 x = _mm256_broadcast_ss(q + r * ldq + d);
             acc[r][0] = _mm256_fmadd_ps(x, b0, acc[r][0]);
             acc[r][1] = _mm256_fmadd_ps(x, b1, acc[r][1]);
         }
     }
-    const __m256 factor = _mm256_set1_ps(scale * EMB_LOG2_E);
-#pragma GCC unroll 8
+}
+
+TILE_INLINE void store(float *to, size_t ld, const __m256 acc[MR][2], size_t rows)
+{
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-        _mm256_store_ps(to + r * KEY_BLOCK, _mm256_mul_ps(acc[r][0], factor));
-        _mm256_store_ps(to + r * KEY_BLOCK + LANES, _mm256_mul_ps(acc[r][1], factor));
+        _mm256_store_ps(to + r * ld, acc[r][0]);
+        _mm256_store_ps(to + r * ld + LANES, acc[r][1]);
     }
 }
 
-/* Scores of one row to weights, with the running maximum and sum; count of the scores are real. */
-static void softmax_row(struct tile *t, size_t r, size_t count)
+/* Products with the 16 keys of one panel. */
+TILE_INLINE void scores(struct tile *t, const float *panel, size_t key, size_t rows)
+{
+    __m256 acc[MR][2];
+    EMB_UNROLL
+    for (size_t r = 0; r < rows; r++) {
+        acc[r][0] = acc[r][1] = _mm256_setzero_ps();
+    }
+    multiply(acc, t->q, t->ldq, panel, PANEL, t->head_dim, rows);
+    store(&t->weight[0][key], KEY_BLOCK, acc, rows);
+}
+
+/* Takes top for query r's base and rescales what earlier blocks left. */
+static void move_base(struct tile *t, size_t r, float top)
+{
+    const __m256 keep = emb256_exp2(_mm256_set1_ps(t->base[r] - top));
+    t->base[r] = top;
+    t->sum[r] = _mm256_mul_ps(t->sum[r], keep);
+    for (size_t d = 0; d < t->room.width; d += LANES) {
+        float *out = t->room.out + r * t->room.width + d;
+        _mm256_store_ps(out, _mm256_mul_ps(_mm256_load_ps(out), keep));
+    }
+}
+
+/* 2^x, x = score * factor - base rounded once, relative error <= 1e-7 beside that of x; 0 from -126 down. NaN stays. */
+TILE_INLINE __m256 weight_of(__m256 score, __m256 factor, __m256 base)
+{
+    __m256 x = _mm256_fmsub_ps(score, factor, base);
+    __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256i y = _mm256_castps_si256(emb256_exp2_part(_mm256_sub_ps(x, whole)));
+    y = _mm256_add_epi32(y, _mm256_slli_epi32(_mm256_cvtps_epi32(whole), 23));
+    __m256 some = _mm256_cmp_ps(x, _mm256_set1_ps(-126.0f), _CMP_NLT_UQ);
+    return _mm256_and_ps(_mm256_castsi256_ps(y), some);
+}
+
+/* Scores of one query to weights, and their sum; count of the scores are real. */
+static void weigh(struct tile *t, size_t r, size_t count, bool first)
 {
     float *row = t->weight[r];
-    size_t padded = round16(count);
+    size_t padded = (count + PANEL - 1) / PANEL * PANEL;
     for (size_t j = count; j < padded; j++) {
         row[j] = -INFINITY;
     }
-    __m256 max = _mm256_load_ps(row);
-    for (size_t j = LANES; j < padded; j += LANES) {
-        max = _mm256_max_ps(max, _mm256_load_ps(row + j));
+    __m256 max = _mm256_max_ps(_mm256_load_ps(row), _mm256_load_ps(row + LANES));
+    for (size_t j = PANEL; j < padded; j += PANEL) {
+        max = _mm256_max_ps(max, _mm256_max_ps(_mm256_load_ps(row + j), _mm256_load_ps(row + j + LANES)));
     }
-    max = _mm256_max_ps(t->max[r], emb256_max_all(max));
-    t->keep[r] = emb256_exp2(_mm256_sub_ps(t->max[r], max));
-    t->max[r] = max;
-    __m256 sum = _mm256_mul_ps(t->sum[r], t->keep[r]);
-    for (size_t j = 0; j < padded; j += 2 * LANES) {
-        __m256 w0 = emb256_exp2(_mm256_sub_ps(_mm256_load_ps(row + j), max));
-        __m256 w1 = emb256_exp2(_mm256_sub_ps(_mm256_load_ps(row + j + LANES), max));
+    float top = _mm256_cvtss_f32(_mm256_mul_ps(emb256_max_all(max), t->factor));
+    if (first) {
+        t->base[r] = top;
+    } else if (top > t->base[r] + EMB_ATTENTION_SLACK) {
+        move_base(t, r, top);
+    }
+    const __m256 base = _mm256_set1_ps(t->base[r]);
+    __m256 sum = t->sum[r];
+    for (size_t j = 0; j < padded; j += PANEL) {
+        __m256 w0 = weight_of(_mm256_load_ps(row + j), t->factor, base);
+        __m256 w1 = weight_of(_mm256_load_ps(row + j + LANES), t->factor, base);
         _mm256_store_ps(row + j, w0);
         _mm256_store_ps(row + j + LANES, w1);
         sum = _mm256_add_ps(_mm256_add_ps(sum, w0), w1);
@@ -138,73 +182,58 @@ static void softmax_row(struct tile *t, size_t r, size_t count)
     t->sum[r] = sum;
 }
 
-/* out = out * keep + weight * values, for 16 columns of the head. */
-TILE_INLINE void mix(struct tile *t, const float *values, size_t count, size_t column, size_t rows)
+/* out += weight * values, for 16 columns of the head. */
+TILE_INLINE void mix(struct tile *t, const float *values, size_t count, size_t column, bool first, size_t rows)
 {
     __m256 acc[MR][2];
-    float *out = t->out + column;
-#pragma GCC unroll 8
+    size_t width = t->room.width;
+    float *out = t->room.out + column;
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-        acc[r][0] = _mm256_mul_ps(_mm256_load_ps(out + r * t->dim16), t->keep[r]);
-        acc[r][1] = _mm256_mul_ps(_mm256_load_ps(out + r * t->dim16 + LANES), t->keep[r]);
+        acc[r][0] = first ? _mm256_setzero_ps() : _mm256_load_ps(out + r * width);
+        acc[r][1] = first ? _mm256_setzero_ps() : _mm256_load_ps(out + r * width + LANES);
     }
-    const float *from = values + column;
-    for (size_t j = 0; j < count; j++, from += t->dim16) {
-        __m256 b0 = _mm256_load_ps(from), b1 = _mm256_load_ps(from + LANES);
-#pragma GCC unroll 8
-        for (size_t r = 0; r < rows; r++) {
-            __m256 x = _mm256_broadcast_ss(&t->weight[r][j]);
-            acc[r][0] = _mm256_fmadd_ps(x, b0, acc[r][0]);
-            acc[r][1] = _mm256_fmadd_ps(x, b1, acc[r][1]);
-        }
-    }
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-        _mm256_store_ps(out + r * t->dim16, acc[r][0]);
-        _mm256_store_ps(out + r * t->dim16 + LANES, acc[r][1]);
-    }
+    multiply(acc, t->weight[0], KEY_BLOCK, values + column, width, count, rows);
+    store(out, width, acc, rows);
 }
 
-/* One block of keys for a tile of a fixed number of rows. */
-TILE_INLINE void block_rows(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
-                            const float *values, size_t count, size_t rows)
+TILE_INLINE void block_rows(struct tile *t, size_t key, size_t count, size_t rows)
 {
     for (size_t j = 0; j < count; j += PANEL) {
-        scores(&t->weight[0][j], q, t->ldq, block + j * job->head_dim, job->head_dim, job->scale, rows);
+        scores(t, t->room.keys + (key + j) * t->head_dim, j, rows);
     }
     for (size_t r = 0; r < rows; r++) {
-        softmax_row(t, r, count);
+        weigh(t, r, count, key == 0);
     }
-    for (size_t column = 0; column < t->dim16; column += PANEL) {
-        mix(t, values, count, column, rows);
+    for (size_t column = 0; column < t->room.width; column += PANEL) {
+        mix(t, t->room.values + key * t->room.width, count, column, key == 0, rows);
     }
 }
 
-typedef void block_fn(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
-                      const float *values, size_t count);
+EMB_ATTENTION_BLOCKS
 
-#define BLOCK(rows)                                                                                                    \
-    static void block_##rows(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,  \
-                             const float *values, size_t count)                                                        \
-    {                                                                                                                  \
-        block_rows(t, job, q, block, values, count, rows);                                                             \
-    }
-BLOCK(1)
-BLOCK(2)
-BLOCK(3)
-BLOCK(4)
-BLOCK(5)
-BLOCK(6)
+/* ---- Tiles ---- */
 
-static block_fn *const blocks[MR] = {block_1, block_2, block_3, block_4, block_5, block_6};
-
-static void store_rows(const struct emb_attention_job *job, const struct tile *t, size_t row, size_t rows)
+static void begin(void *tile, const struct emb_attention_job *job, size_t row, size_t rows)
 {
+    struct tile *t = tile;
+    t->q = job->in_bf16 ? t->room.queries : (const float *)job->q + row * job->ld;
     for (size_t r = 0; r < rows; r++) {
-        const __m256 sum = _mm256_set1_ps(emb256_sum(t->sum[r]));
+        t->sum[r] = _mm256_setzero_ps();
+        if (job->in_bf16) {
+            copy_row(job, job->q, true, row + r, t->room.queries + r * t->room.width);
+        }
+    }
+}
+
+static void end(const void *tile, const struct emb_attention_job *job, size_t row, size_t rows)
+{
+    const struct tile *t = tile;
+    for (size_t r = 0; r < rows; r++) {
+        const __m256 inverse = _mm256_set1_ps(1.0f / emb256_sum(t->sum[r]));
         for (size_t d = 0; d < job->head_dim; d += LANES) {
             size_t count = job->head_dim - d < LANES ? job->head_dim - d : LANES;
-            __m256 x = _mm256_div_ps(_mm256_load_ps(t->out + r * t->dim16 + d), sum);
+            __m256 x = _mm256_mul_ps(_mm256_load_ps(t->room.out + r * t->room.width + d), inverse);
             size_t at = (row + r) * job->ldo + d;
             if (job->out_bf16) {
                 emb256_store_bf16((emb_bf16 *)job->out + at, count, x);
@@ -219,37 +248,16 @@ static void store_rows(const struct emb_attention_job *job, const struct tile *t
 
 void emb_attention_avx2(const struct emb_attention_job *job)
 {
+    static const struct emb_attention_walk walk = {KEY_BLOCK, begin, blocks, end};
     struct tile t;
-    t.dim16 = round16(job->head_dim);
-    size_t padded = (job->n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    float *keys = job->scratch;
-    float *values = keys + padded * t.dim16;
-    t.out = values + padded * t.dim16;
-    float *widened = t.out + MR * t.dim16;
-    t.ldq = job->in_bf16 ? t.dim16 : job->ld;
+    t.room = emb_attention_room_of(job);
+    t.head_dim = job->head_dim;
+    t.factor = _mm256_set1_ps(fabsf(job->scale) * EMB_LOG2_E);
+    t.ldq = job->in_bf16 ? t.room.width : job->ld;
     if (job->in_bf16) {
-        pack(job, true, keys, values, t.dim16);
+        pack(job, true, &t.room);
     } else {
-        pack(job, false, keys, values, t.dim16);
+        pack(job, false, &t.room);
     }
-
-    for (size_t row = job->q0; row < job->q1;) {
-        size_t left = job->q1 - row;
-        size_t rows = left >= 2 * MR ? MR : left > MR ? (left + 1) / 2 : left;
-        const float *q = job->in_bf16 ? widened : (const float *)job->q + row * job->ld;
-        for (size_t r = 0; r < rows; r++) {
-            t.max[r] = _mm256_set1_ps(-INFINITY);
-            t.sum[r] = _mm256_setzero_ps();
-            if (job->in_bf16) {
-                copy_row(job, job->q, true, row + r, widened + r * t.dim16);
-            }
-        }
-        memset(t.out, 0, rows * t.dim16 * sizeof(float));
-        for (size_t j = 0; j < job->n; j += KEY_BLOCK) {
-            size_t count = job->n - j < KEY_BLOCK ? job->n - j : KEY_BLOCK;
-            blocks[rows - 1](&t, job, q, keys + j * job->head_dim, values + j * t.dim16, count);
-        }
-        store_rows(job, &t, row, rows);
-        row += rows;
-    }
+    emb_attention_run(job, &walk, &t);
 }

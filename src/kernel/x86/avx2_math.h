@@ -24,20 +24,25 @@ static inline __m256 emb256_power_of_two(__m256i i)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(i, _mm256_set1_epi32(127)), 23));
 }
 
-/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
-static inline __m256 emb256_exp2(__m256 x)
+/* 2^r for r in -1/2..1/2, relative error <= 1e-7 */
+static inline __m256 emb256_exp2_part(__m256 r)
 {
-    x = _mm256_max_ps(_mm256_set1_ps(-160.0f), x);
-    x = _mm256_min_ps(_mm256_set1_ps(130.0f), x);
-    __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m256 r = _mm256_sub_ps(x, whole);
     __m256 y = _mm256_set1_ps(1.534581243e-04f);
     y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(1.339993090e-03f));
     y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(9.618489072e-03f));
     y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(5.550328642e-02f));
     y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(2.402264625e-01f));
     y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(6.931471825e-01f));
-    y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(1.0f));
+    return _mm256_fmadd_ps(y, r, _mm256_set1_ps(1.0f));
+}
+
+/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
+static inline __m256 emb256_exp2(__m256 x)
+{
+    x = _mm256_max_ps(_mm256_set1_ps(-160.0f), x);
+    x = _mm256_min_ps(_mm256_set1_ps(130.0f), x);
+    __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 y = emb256_exp2_part(_mm256_sub_ps(x, whole));
     __m256i i = _mm256_cvtps_epi32(whole);
     __m256i half = _mm256_srai_epi32(i, 1);
     y = _mm256_mul_ps(y, emb256_power_of_two(half));
@@ -131,6 +136,24 @@ static inline float emb256_sum(__m256 x)
     x = _mm256_add_ps(x, _mm256_permute_ps(x, 0x4e));
     x = _mm256_add_ps(x, _mm256_permute_ps(x, 0xb1));
     return _mm256_cvtss_f32(x);
+}
+
+/* Transposes 8 x 8: lane j of r[i] becomes lane i of r[j]. */
+static inline __attribute__((always_inline)) void emb256_transpose(__m256 r[8])
+{
+    __m256 t[8];
+    for (size_t i = 0; i < 8; i += 4) {
+        __m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        __m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+        t[i] = _mm256_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
 }
 
 #endif

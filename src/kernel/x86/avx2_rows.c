@@ -3,6 +3,7 @@
  * Sums run in lanes and are folded in one fixed order, so a row's result depends on the row alone. */
 #include "kernel/tiers.h"
 
+#include "kernel/attention.h"
 #include "kernel/x86/avx2_math.h"
 #include "kernel/x86/avx2_tier.h"
 
@@ -126,7 +127,7 @@ void emb_kernels_init_avx2(struct emb_kernels *t)
     t->gemm_f32 = emb_gemm_f32_avx2;
     t->gemm_bf16 = emb_gemm_bf16_avx2;
     t->gemm_i8 = emb_gemm_i8_avx2;
-    t->attention_scratch = emb_attention_scratch_avx2;
+    t->attention_scratch = emb_attention_room_size;
     t->attention = emb_attention_avx2;
     t->layernorm = layernorm;
     t->f32_to_bf16 = emb_f32_to_bf16_avx2;

@@ -8,7 +8,6 @@ extern const struct emb_gemm emb_gemm_f32_avx2;
 extern const struct emb_gemm emb_gemm_bf16_avx2;
 extern const struct emb_gemm emb_gemm_i8_avx2;
 
-size_t emb_attention_scratch_avx2(size_t n, size_t head_dim);
 void emb_attention_avx2(const struct emb_attention_job *job);
 
 void emb_f32_to_bf16_avx2(const float *x, size_t n, emb_bf16 *y);

@@ -2,50 +2,29 @@
  *
  * Keys are packed transposed in blocks of 64, values dense; then tiles of up to 6 queries pass over the blocks: scores
  * as a matrix product held in registers, softmax kept online, and a second product with the values. Every query's sums
- * run over rising keys in blocks that start at 0, so a query's result does not depend on the tile or the call it is in.
- *
- * Scratch: keys [blocks][head_dim][64], values [n][dim16], one tile's running output [6][dim16], its widened queries
- * [6][dim16]; dim16 is head_dim rounded up to 16. */
+ * run over rising keys in blocks that start at 0, and every decision is taken from the query's own scores, so its result
+ * does not depend on the tile or the call it is in. */
 #include "kernel/x86/avx512_tier.h"
 
-#include "kernel/x86/avx512_math.h"
+#define EMB512_TO_BF16(x) emb512_to_bf16(x)
+#include "kernel/x86/avx512_attention.h"
 
-#include <math.h>
-#include <string.h>
-
-#define MR 6
-#define KEY_BLOCK 64
+#define MR EMB_ATTENTION_MR
+#define KEY_BLOCK EMB_ATTENTION_KEYS
 #define LANES 16
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* One tile of queries on its way over the keys. */
 struct tile {
-    _Alignas(64) float weight[MR][KEY_BLOCK]; /* of the block at hand: scores, then exp2(score - max) */
-    __m512 max[MR];                           /* in every lane */
-    __m512 sum[MR];                           /* by lane */
-    __m512 keep[MR];                          /* what the block's new maximum leaves of earlier sums */
-    float *out;                               /* [MR][dim16] */
-    size_t dim16;
-    size_t ldq; /* of the queries */
+    _Alignas(64) float weight[MR][KEY_BLOCK]; /* of the block at hand: scores, then weights */
+    struct emb512_softmax s;
+    const float *q;
+    size_t ldq;
+    size_t head_dim;
+    struct emb_attention_room room;
 };
 
-static size_t round16(size_t x)
-{
-    return (x + LANES - 1) / LANES * LANES;
-}
-
-size_t emb_attention_scratch_avx512(size_t n, size_t head_dim)
-{
-    size_t keys, floats;
-    if (n > SIZE_MAX / 4 - KEY_BLOCK || head_dim > SIZE_MAX / 2) {
-        return 0;
-    }
-    keys = (n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    if (__builtin_mul_overflow(2 * keys + 2 * MR, round16(head_dim), &floats) || floats > SIZE_MAX / sizeof(float)) {
-        return 0;
-    }
-    return floats * sizeof(float);
-}
+/* ---- Packing ---- */
 
 /* Up to 16 elements from the at-th of x on, as f32. */
 TILE_INLINE __m512 load(const void *x, bool bf16, size_t at, __mmask16 mask)
@@ -66,15 +45,17 @@ TILE_INLINE void copy_row(const struct emb_attention_job *job, const void *x, bo
     }
 }
 
-/* Keys j..j+16 (those below n; the rest as zero) into lanes of their block. */
+/* Keys j..j+16 (those below n; the rest as zero) into lanes of their block, with the sign of the scale. */
 TILE_INLINE void pack_keys(const struct emb_attention_job *job, bool bf16, size_t j, float *block)
 {
+    const __m512 sign = _mm512_set1_ps(job->scale < 0 ? -0.0f : 0.0f);
     for (size_t d = 0; d < job->head_dim; d += LANES) {
         size_t dims = job->head_dim - d < LANES ? job->head_dim - d : LANES;
         __mmask16 mask = emb512_mask(dims);
         __m512 r[16];
         for (size_t i = 0; i < 16; i++) {
-            r[i] = j + i < job->n ? load(job->k, bf16, (j + i) * job->ld + d, mask) : _mm512_setzero_ps();
+            __m512 x = j + i < job->n ? load(job->k, bf16, (j + i) * job->ld + d, mask) : _mm512_setzero_ps();
+            r[i] = _mm512_xor_ps(x, sign);
         }
         emb512_transpose(r);
         for (size_t i = 0; i < dims; i++) {
@@ -83,217 +64,155 @@ TILE_INLINE void pack_keys(const struct emb_attention_job *job, bool bf16, size_
     }
 }
 
-TILE_INLINE void pack(const struct emb_attention_job *job, bool bf16, float *keys, float *values, size_t dim16)
+TILE_INLINE void pack(const struct emb_attention_job *job, bool bf16, const struct emb_attention_room *room)
 {
     for (size_t j = 0; j < job->n; j += LANES) {
-        pack_keys(job, bf16, j, keys + j / KEY_BLOCK * KEY_BLOCK * job->head_dim + j % KEY_BLOCK);
+        pack_keys(job, bf16, j, room->keys + j / KEY_BLOCK * KEY_BLOCK * job->head_dim + j % KEY_BLOCK);
     }
     for (size_t j = 0; j < job->n; j++) {
-        copy_row(job, job->v, bf16, j, values + j * dim16);
+        copy_row(job, job->v, bf16, j, room->values + j * room->width);
     }
 }
 
-/* Scores of one block into t->weight, in units of log2, with the running maximum; count of its keys are real. */
-TILE_INLINE void scores(struct tile *t, const float *q, size_t ld, const float *block, size_t head_dim, float scale,
-                        size_t count, size_t rows, size_t vectors)
+/* ---- A block of keys ---- */
+
+/* acc += q * b over count elements: q has rows ldq apart, b rows ldb apart. */
+TILE_INLINE void multiply(__m512 acc[MR][4], const float *q, size_t ldq, const float *b, size_t ldb, size_t count,
+                          size_t rows, size_t vectors)
+{
+    for (size_t d = 0; d < count; d++, b += ldb) {
+        __m512 x[4];
+        EMB_UNROLL
+        for (size_t v = 0; v < vectors; v++) {
+            x[v] = _mm512_load_ps(b + v * LANES);
+        }
+        EMB_UNROLL
+        for (size_t r = 0; r < rows; r++) {
+            __m512 y = _mm512_set1_ps(q[r * ldq + d]);
+            EMB_UNROLL
+            for (size_t v = 0; v < vectors; v++) {
+                acc[r][v] = _mm512_fmadd_ps(y, x[v], acc[r][v]);
+            }
+        }
+    }
+}
+
+/* 2^x, x = score * factor - base rounded once, relative error <= 1e-7 beside that of x; 0 far down. NaN stays. Of a score
+ * of -infinity the fraction is NaN, which vscalefps by -infinity makes 0. */
+TILE_INLINE __m512 weight_of(__m512 score, __m512 factor, __m512 base)
+{
+    __m512 x = _mm512_fmsub_ps(score, factor, base);
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_scalef_ps(emb512_exp2_part(_mm512_sub_ps(x, whole)), whole);
+}
+
+/* Scores of the block, and its weights; count of its keys are real. */
+TILE_INLINE void weigh(struct tile *t, size_t key, size_t count, size_t rows, size_t vectors)
 {
     __m512 acc[MR][4];
-#pragma GCC unroll 8
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = _mm512_setzero_ps();
         }
     }
-    for (size_t d = 0; d < head_dim; d++) {
-        __m512 b[4];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            b[v] = _mm512_load_ps(block + d * KEY_BLOCK + v * LANES);
-        }
-#pragma GCC unroll 8
-        for (size_t r = 0; r < rows; r++) {
-            __m512 x = _mm512_set1_ps(q[r * ld + d]);
-#pragma GCC unroll 4
-            for (size_t v = 0; v < vectors; v++) {
-                acc[r][v] = _mm512_fmadd_ps(x, b[v], acc[r][v]);
-            }
-        }
-    }
-    const __m512 factor = _mm512_set1_ps(scale * EMB_LOG2_E);
-    const __m512 none = _mm512_set1_ps(-INFINITY);
-    __mmask16 last = emb512_mask(count - (vectors - 1) * LANES);
-#pragma GCC unroll 8
+    multiply(acc, t->q, t->ldq, t->room.keys + key * t->head_dim, KEY_BLOCK, t->head_dim, rows, vectors);
+    emb512_begin_block(&t->s);
+    emb512_take_scores(&t->s, t->weight[0], KEY_BLOCK, acc, count, rows, vectors);
+    emb512_move_bases(&t->s, key == 0 ? 0 : rows);
     for (size_t r = 0; r < rows; r++) {
-        __m512 max = none;
-#pragma GCC unroll 4
+        const __m512 base = _mm512_set1_ps(t->s.base[emb512_lane_of[r]]);
+        __m512 sum = t->s.sum[r];
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
-            __mmask16 mask = v + 1 == vectors ? last : 0xffff;
-            __m512 s = _mm512_mask_mul_ps(none, mask, acc[r][v], factor);
-            _mm512_store_ps(t->weight[r] + v * LANES, s);
-            max = _mm512_max_ps(max, s);
+            __m512 w = weight_of(_mm512_load_ps(t->weight[r] + v * LANES), t->s.factor, base);
+            _mm512_store_ps(t->weight[r] + v * LANES, w);
+            sum = _mm512_add_ps(sum, w);
         }
-        max = _mm512_max_ps(t->max[r], emb512_max_all(max));
-        t->keep[r] = emb512_exp2(_mm512_sub_ps(t->max[r], max));
-        t->max[r] = max;
+        t->s.sum[r] = sum;
     }
 }
 
-/* Scores to weights, and their sum. */
-TILE_INLINE void exponentials(struct tile *t, size_t rows, size_t vectors)
-{
-    for (size_t r = 0; r < rows; r++) {
-        __m512 sum = _mm512_mul_ps(t->sum[r], t->keep[r]);
-        __m512 w[4];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            w[v] = emb512_exp2(_mm512_sub_ps(_mm512_load_ps(t->weight[r] + v * LANES), t->max[r]));
-        }
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(t->weight[r] + v * LANES, w[v]);
-            sum = _mm512_add_ps(sum, w[v]);
-        }
-        t->sum[r] = sum;
-    }
-}
-
-/* out = out * keep + weight * values, for some vectors of the head from column on. */
-TILE_INLINE void mix(struct tile *t, const float *values, size_t count, size_t column, size_t rows, size_t vectors)
+/* out += weight * values, for some vectors of the head from column on. */
+TILE_INLINE void mix(struct tile *t, size_t key, size_t count, size_t column, size_t rows, size_t vectors)
 {
     __m512 acc[MR][4];
-#pragma GCC unroll 8
+    size_t width = t->room.width;
+    float *out = t->room.out + column * LANES;
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
-            __m512 old = _mm512_load_ps(t->out + r * t->dim16 + column + v * LANES);
-            acc[r][v] = _mm512_mul_ps(old, t->keep[r]);
+            acc[r][v] = key == 0 ? _mm512_setzero_ps() : _mm512_load_ps(out + r * width + v * LANES);
         }
     }
-    const float *from = values + column;
-    for (size_t j = 0; j < count; j++, from += t->dim16) {
-        __m512 b[4];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            b[v] = _mm512_load_ps(from + v * LANES);
-        }
-#pragma GCC unroll 8
-        for (size_t r = 0; r < rows; r++) {
-            __m512 x = _mm512_set1_ps(t->weight[r][j]);
-#pragma GCC unroll 4
-            for (size_t v = 0; v < vectors; v++) {
-                acc[r][v] = _mm512_fmadd_ps(x, b[v], acc[r][v]);
-            }
-        }
-    }
-#pragma GCC unroll 8
+    const float *values = t->room.values + key * width + column * LANES;
+    multiply(acc, t->weight[0], KEY_BLOCK, values, width, count, rows, vectors);
+    EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(t->out + r * t->dim16 + column + v * LANES, acc[r][v]);
+            _mm512_store_ps(out + r * width + v * LANES, acc[r][v]);
         }
     }
 }
 
-TILE_INLINE void weights(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
-                         size_t count, size_t rows, size_t vectors)
+TILE_INLINE void block_rows(struct tile *t, size_t key, size_t count, size_t rows)
 {
-    scores(t, q, t->ldq, block, job->head_dim, job->scale, count, rows, vectors);
-    exponentials(t, rows, vectors);
-}
-
-/* One block of keys for a tile of a fixed number of rows. */
-TILE_INLINE void block_rows(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
-                            const float *values, size_t count, size_t rows)
-{
-    size_t vectors = (count + LANES - 1) / LANES;
-    switch (vectors) {
-    case 1: weights(t, job, q, block, count, rows, 1); break;
-    case 2: weights(t, job, q, block, count, rows, 2); break;
-    case 3: weights(t, job, q, block, count, rows, 3); break;
-    default: weights(t, job, q, block, count, rows, 4); break;
+    switch ((count + LANES - 1) / LANES) {
+    case 1: weigh(t, key, count, rows, 1); break;
+    case 2: weigh(t, key, count, rows, 2); break;
+    case 3: weigh(t, key, count, rows, 3); break;
+    default: weigh(t, key, count, rows, 4); break;
     }
     size_t column = 0;
-    for (; column + 4 * LANES <= t->dim16; column += 4 * LANES) {
-        mix(t, values, count, column, rows, 4);
+    for (; column + 4 <= t->s.columns; column += 4) {
+        mix(t, key, count, column, rows, 4);
     }
-    if (column + 2 * LANES <= t->dim16) {
-        mix(t, values, count, column, rows, 2);
-        column += 2 * LANES;
+    if (column + 2 <= t->s.columns) {
+        mix(t, key, count, column, rows, 2);
+        column += 2;
     }
-    if (column < t->dim16) {
-        mix(t, values, count, column, rows, 1);
+    if (column < t->s.columns) {
+        mix(t, key, count, column, rows, 1);
     }
 }
 
-typedef void block_fn(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,
-                      const float *values, size_t count);
+EMB_ATTENTION_BLOCKS
 
-#define BLOCK(rows)                                                                                                    \
-    static void block_##rows(struct tile *t, const struct emb_attention_job *job, const float *q, const float *block,  \
-                             const float *values, size_t count)                                                        \
-    {                                                                                                                  \
-        block_rows(t, job, q, block, values, count, rows);                                                             \
-    }
-BLOCK(1)
-BLOCK(2)
-BLOCK(3)
-BLOCK(4)
-BLOCK(5)
-BLOCK(6)
+/* ---- Tiles ---- */
 
-static block_fn *const blocks[MR] = {block_1, block_2, block_3, block_4, block_5, block_6};
-
-static void store_rows(const struct emb_attention_job *job, const struct tile *t, size_t row, size_t rows)
+static void begin(void *tile, const struct emb_attention_job *job, size_t row, size_t rows)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const __m512 sum = _mm512_set1_ps(emb512_sum(t->sum[r]));
-        for (size_t d = 0; d < job->head_dim; d += LANES) {
-            __mmask16 mask = job->head_dim - d < LANES ? emb512_mask(job->head_dim - d) : 0xffff;
-            __m512 x = _mm512_div_ps(_mm512_load_ps(t->out + r * t->dim16 + d), sum);
-            size_t at = (row + r) * job->ldo + d;
-            if (job->out_bf16) {
-                _mm256_mask_storeu_epi16((emb_bf16 *)job->out + at, mask, emb512_to_bf16(x));
-            } else {
-                _mm512_mask_storeu_ps((float *)job->out + at, mask, x);
-            }
-        }
+    struct tile *t = tile;
+    t->q = job->in_bf16 ? t->room.queries : (const float *)job->q + row * job->ld;
+    for (size_t r = 0; job->in_bf16 && r < rows; r++) {
+        copy_row(job, job->q, true, row + r, t->room.queries + r * t->room.width);
     }
+    emb512_begin(&t->s);
+}
+
+static void end(const void *tile, const struct emb_attention_job *job, size_t row, size_t rows)
+{
+    emb512_end(&((const struct tile *)tile)->s, job, row, rows);
 }
 
 void emb_attention_avx512(const struct emb_attention_job *job)
 {
+    static const struct emb_attention_walk walk = {KEY_BLOCK, begin, blocks, end};
     struct tile t;
-    t.dim16 = round16(job->head_dim);
-    size_t padded = (job->n + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-    float *keys = job->scratch;
-    float *values = keys + padded * t.dim16;
-    t.out = values + padded * t.dim16;
-    float *widened = t.out + MR * t.dim16;
-    t.ldq = job->in_bf16 ? t.dim16 : job->ld;
+    t.room = emb_attention_room_of(job);
+    t.head_dim = job->head_dim;
+    t.ldq = job->in_bf16 ? t.room.width : job->ld;
+    t.s.factor = _mm512_set1_ps(fabsf(job->scale) * EMB_LOG2_E);
+    t.s.out = t.room.out;
+    t.s.width = t.room.width;
+    t.s.columns = t.room.width / LANES;
     if (job->in_bf16) {
-        pack(job, true, keys, values, t.dim16);
+        pack(job, true, &t.room);
     } else {
-        pack(job, false, keys, values, t.dim16);
+        pack(job, false, &t.room);
     }
-
-    for (size_t row = job->q0; row < job->q1;) {
-        size_t left = job->q1 - row;
-        size_t rows = left >= 2 * MR ? MR : left > MR ? (left + 1) / 2 : left;
-        const float *q = job->in_bf16 ? widened : (const float *)job->q + row * job->ld;
-        for (size_t r = 0; r < rows; r++) {
-            t.max[r] = _mm512_set1_ps(-INFINITY);
-            t.sum[r] = _mm512_setzero_ps();
-            if (job->in_bf16) {
-                copy_row(job, job->q, true, row + r, widened + r * t.dim16);
-            }
-        }
-        memset(t.out, 0, rows * t.dim16 * sizeof(float));
-        for (size_t j = 0; j < job->n; j += KEY_BLOCK) {
-            size_t count = job->n - j < KEY_BLOCK ? job->n - j : KEY_BLOCK;
-            blocks[rows - 1](&t, job, q, keys + j * job->head_dim, values + j * t.dim16, count);
-        }
-        store_rows(job, &t, row, rows);
-        row += rows;
-    }
+    emb_attention_run(job, &walk, &t);
 }

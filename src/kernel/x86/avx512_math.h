@@ -17,20 +17,24 @@ static inline __mmask16 emb512_mask(size_t n)
     return (__mmask16)((1u << n) - 1u);
 }
 
-/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
-static inline __m512 emb512_exp2(__m512 x)
+/* 2^r for r in -1/2..1/2, relative error <= 1e-7 */
+static inline __m512 emb512_exp2_part(__m512 r)
 {
-    x = _mm512_max_ps(_mm512_set1_ps(-160.0f), x);
-    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_sub_ps(x, whole);
     __m512 y = _mm512_set1_ps(1.534581243e-04f);
     y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.339993090e-03f));
     y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(9.618489072e-03f));
     y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(5.550328642e-02f));
     y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(2.402264625e-01f));
     y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(6.931471825e-01f));
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(y, whole);
+    return _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.0f));
+}
+
+/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
+static inline __m512 emb512_exp2(__m512 x)
+{
+    x = _mm512_max_ps(_mm512_set1_ps(-160.0f), x);
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_scalef_ps(emb512_exp2_part(_mm512_sub_ps(x, whole)), whole);
 }
 
 /* Entry i mod 32 of a table of 32. */

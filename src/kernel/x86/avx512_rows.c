@@ -3,6 +3,7 @@
  * Sums run in lanes and are folded in one fixed order, so a row's result depends on the row alone. */
 #include "kernel/tiers.h"
 
+#include "kernel/attention.h"
 #include "kernel/x86/avx512_tier.h"
 
 #define EMB512_TO_BF16(x) emb512_to_bf16(x)
@@ -43,7 +44,7 @@ void emb_kernels_init_avx512(struct emb_kernels *t)
 {
     t->gemm_f32 = emb_gemm_f32_avx512;
     t->gemm_bf16 = emb_gemm_bf16_avx512;
-    t->attention_scratch = emb_attention_scratch_avx512;
+    t->attention_scratch = emb_attention_room_size;
     t->attention = emb_attention_avx512;
     t->layernorm = layernorm;
     t->f32_to_bf16 = emb_f32_to_bf16_avx512;

@@ -7,10 +7,9 @@
 extern const struct emb_gemm emb_gemm_f32_avx512;
 extern const struct emb_gemm emb_gemm_bf16_avx512; /* packed as avx512bf16 takes it too */
 
-size_t emb_attention_scratch_avx512(size_t n, size_t head_dim);
 void emb_attention_avx512(const struct emb_attention_job *job);
 
-/* What f32 needs is enough for bf16 too: the scratch is emb_attention_scratch_avx512. */
+/* What f32 needs of scratch is enough for bf16 too. */
 void emb_attention_avx512bf16(const struct emb_attention_job *job);
 
 void emb_layernorm_avx512bf16(const float *x, size_t rows, size_t dim, const float *gamma, const float *beta, float eps,

@@ -5,9 +5,7 @@
  * second product with the values. Each query's sums run over rising pairs of keys in blocks that start at 0, and every
  * decision below is taken from the query's own scores, so its result does not depend on the tile or the call it is in.
  *
- * A query's weights are 2^(score - base). The base is a maximum of its scores so far, and follows a new one only when
- * that weighs more than 2^SLACK times as much: sums seldom need rescaling. The weights' sum is taken of the rounded
- * weights, so that their rounding errors cancel where the values agree.
+ * The weights' sum is taken of the rounded weights, so that their rounding errors cancel where the values agree.
  *
  * vdpbf16ps takes denormals as zero and rounds to nearest even, whatever MXCSR says.
  *
@@ -16,33 +14,27 @@
  */
 #include "kernel/x86/avx512_tier.h"
 
-#include "kernel/x86/avx512_math.h"
+#define EMB512_TO_BF16(x) ((__m256i)_mm512_cvtneps_pbh(x))
+#include "kernel/x86/avx512_attention.h"
 
-#include <math.h>
 #include <string.h>
 
-#define MR 6
+#define MR EMB_ATTENTION_MR
 #define KEY_BLOCK 128
 #define PANEL 64
 #define LANES 16
-#define SLACK 8.0f
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* One tile of queries on its way over the keys. */
 struct tile {
     _Alignas(64) float score[MR][KEY_BLOCK];     /* of the block at hand */
     _Alignas(64) emb_bf16 weight[MR][KEY_BLOCK]; /* of the block at hand */
-    _Alignas(64) float base[LANES];              /* of query r at lane_of[r], in units of log2 */
-    _Alignas(64) float keep[LANES];              /* what a new base leaves of earlier sums, likewise */
-    __m512 max[MR];                              /* of the block's scores, by lane */
-    __m512 sum[MR];                              /* of the weights, by lane */
-    __m512 factor;                               /* of the scores, to units of log2; positive */
-    emb_bf16 *q;                                 /* [MR][dim32] */
-    float *out;                                  /* [MR][dim32] */
-    size_t dim32, pairs, columns;                /* columns: vectors of head_dim */
+    struct emb512_softmax s;
+    const int *keys;
+    const emb_bf16 *values;
+    emb_bf16 *q;  /* [MR][dim32] */
+    size_t pairs; /* dim32 is s.width */
 };
-
-static const size_t lane_of[MR] = {0, 4, 8, 12, 1, 5};
 
 /* ---- Packing ---- */
 
@@ -112,21 +104,6 @@ TILE_INLINE __m512 dot_pairs(__m512 acc, __m512i a, __m512i b)
     return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
 }
 
-/* Folds each of six vectors into one lane, query r's into lane_of[r], in the same order for each. */
-#define FOLD(name, op)                                                                                                 \
-    TILE_INLINE __m512 name(const __m512 x[MR])                                                                        \
-    {                                                                                                                  \
-        __m512 ab = op(_mm512_shuffle_f32x4(x[0], x[1], 0x44), _mm512_shuffle_f32x4(x[0], x[1], 0xee));                \
-        __m512 cd = op(_mm512_shuffle_f32x4(x[2], x[3], 0x44), _mm512_shuffle_f32x4(x[2], x[3], 0xee));                \
-        __m512 ef = op(_mm512_shuffle_f32x4(x[4], x[5], 0x44), _mm512_shuffle_f32x4(x[4], x[5], 0xee));                \
-        __m512 abcd = op(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));                      \
-        __m512 efef = op(_mm512_shuffle_f32x4(ef, ef, 0x88), _mm512_shuffle_f32x4(ef, ef, 0xdd));                      \
-        __m512 pairs = op(_mm512_unpacklo_ps(abcd, efef), _mm512_unpackhi_ps(abcd, efef));                             \
-        return op(pairs, _mm512_permute_ps(pairs, 0x4e));                                                              \
-    }
-FOLD(fold_max, _mm512_max_ps)
-FOLD(fold_sum, _mm512_add_ps)
-
 /* Products with the keys of one panel into t->score from key j of the block on; count of the panel's keys are real. */
 TILE_INLINE void scores(struct tile *t, const int *panel, size_t j, size_t count, size_t rows, size_t vectors)
 {
@@ -146,47 +123,14 @@ TILE_INLINE void scores(struct tile *t, const int *panel, size_t j, size_t count
         }
 #pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
-            __m512i x = _mm512_set1_epi32(load_pair(t->q + r * t->dim32 + 2 * p));
+            __m512i x = _mm512_set1_epi32(load_pair(t->q + r * t->s.width + 2 * p));
 #pragma GCC unroll 4
             for (size_t v = 0; v < vectors; v++) {
                 acc[r][v] = dot_pairs(acc[r][v], x, b[v]);
             }
         }
     }
-    const __m512 none = _mm512_set1_ps(-INFINITY);
-    __mmask16 last = emb512_mask(count - (vectors - 1) * LANES);
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) {
-        __m512 max = t->max[r];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < vectors; v++) {
-            __m512 s = v + 1 == vectors ? _mm512_mask_mov_ps(none, last, acc[r][v]) : acc[r][v];
-            _mm512_store_ps(t->score[r] + j + v * LANES, s);
-            max = _mm512_max_ps(max, s);
-        }
-        t->max[r] = max;
-    }
-}
-
-/* Bases for the block's maxima; rescales what earlier blocks left where a base has moved. */
-static void move_bases(struct tile *t, size_t rows)
-{
-    __m512 old = _mm512_load_ps(t->base), max = _mm512_mul_ps(fold_max(t->max), t->factor);
-    __mmask16 moved = _mm512_cmp_ps_mask(max, _mm512_add_ps(old, _mm512_set1_ps(SLACK)), _CMP_GT_OQ);
-    if (!moved) {
-        return;
-    }
-    __m512 base = _mm512_mask_mov_ps(old, moved, max);
-    _mm512_store_ps(t->base, base);
-    _mm512_store_ps(t->keep, _mm512_mask_mov_ps(_mm512_set1_ps(1.0f), moved, emb512_exp2(_mm512_sub_ps(old, base))));
-    for (size_t r = 0; r < rows; r++) {
-        __m512 keep = _mm512_set1_ps(t->keep[lane_of[r]]);
-        t->sum[r] = _mm512_mul_ps(t->sum[r], keep);
-        for (size_t c = 0; c < t->columns; c++) {
-            float *out = t->out + r * t->dim32 + c * LANES;
-            _mm512_store_ps(out, _mm512_mul_ps(_mm512_load_ps(out), keep));
-        }
-    }
+    emb512_take_scores(&t->s, t->score[0] + j, KEY_BLOCK, acc, count, rows, vectors);
 }
 
 /* 2^(score * factor - base), relative error <= 3e-6, a thousandth of bf16's; 0 far down. NaN stays. Of a score of
@@ -208,19 +152,19 @@ TILE_INLINE __m512 weight_of(__m512 score, __m512 factor, __m512 base)
 TILE_INLINE void weigh(struct tile *t, size_t r, size_t count)
 {
     const __m512i ones = _mm512_set1_epi32(0x3f803f80);
-    const __m512 base = _mm512_set1_ps(t->base[lane_of[r]]);
-    __m512 sum = t->sum[r];
+    const __m512 base = _mm512_set1_ps(t->s.base[emb512_lane_of[r]]);
+    __m512 sum = t->s.sum[r];
     for (size_t j = 0; j < count; j += 2 * LANES) {
         const float *score = t->score[r] + j;
-        __m512 low = weight_of(_mm512_load_ps(score), t->factor, base), high = _mm512_setzero_ps();
+        __m512 low = weight_of(_mm512_load_ps(score), t->s.factor, base), high = _mm512_setzero_ps();
         if (count - j > LANES) {
-            high = weight_of(_mm512_load_ps(score + LANES), t->factor, base);
+            high = weight_of(_mm512_load_ps(score + LANES), t->s.factor, base);
         }
         __m512i w = (__m512i)_mm512_cvtne2ps_pbh(high, low);
         _mm512_store_si512(t->weight[r] + j, w);
         sum = dot_pairs(sum, w, ones);
     }
-    t->sum[r] = sum;
+    t->s.sum[r] = sum;
 }
 
 /* out += weight * values, for some vectors of the head from column on. */
@@ -232,11 +176,11 @@ TILE_INLINE void mix(struct tile *t, const emb_bf16 *values, size_t pairs, size_
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = first ? _mm512_setzero_ps() : _mm512_load_ps(t->out + r * t->dim32 + (column + v) * LANES);
+            acc[r][v] = first ? _mm512_setzero_ps() : _mm512_load_ps(t->s.out + r * t->s.width + (column + v) * LANES);
         }
     }
     const emb_bf16 *from = values + column * 2 * LANES;
-    for (size_t j = 0; j < pairs; j++, from += 2 * t->dim32) {
+    for (size_t j = 0; j < pairs; j++, from += 2 * t->s.width) {
         __m512i b[4];
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
@@ -255,18 +199,16 @@ TILE_INLINE void mix(struct tile *t, const emb_bf16 *values, size_t pairs, size_
     for (size_t r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (size_t v = 0; v < vectors; v++) {
-            _mm512_store_ps(t->out + r * t->dim32 + (column + v) * LANES, acc[r][v]);
+            _mm512_store_ps(t->s.out + r * t->s.width + (column + v) * LANES, acc[r][v]);
         }
     }
 }
 
-/* One block of count keys for a tile of a fixed number of rows. */
-TILE_INLINE void block_rows(struct tile *t, const int *keys, const emb_bf16 *values, size_t count, bool first,
-                            size_t rows)
+TILE_INLINE void block_rows(struct tile *t, size_t key, size_t count, size_t rows)
 {
-    for (size_t r = 0; r < MR; r++) {
-        t->max[r] = _mm512_set1_ps(-INFINITY);
-    }
+    const int *keys = t->keys + key * t->pairs;
+    const emb_bf16 *values = t->values + key * t->s.width;
+    emb512_begin_block(&t->s);
     for (size_t j = 0; j < count; j += PANEL, keys += t->pairs * PANEL) {
         size_t left = count - j < PANEL ? count - j : PANEL;
         switch ((left + LANES - 1) / LANES) {
@@ -276,101 +218,64 @@ TILE_INLINE void block_rows(struct tile *t, const int *keys, const emb_bf16 *val
         default: scores(t, keys, j, left, rows, 4); break;
         }
     }
-    move_bases(t, first ? 0 : rows);
+    emb512_move_bases(&t->s, key == 0 ? 0 : rows);
     for (size_t r = 0; r < rows; r++) {
         weigh(t, r, count);
     }
     size_t column = 0, pairs = (count + 1) / 2;
-    for (; column + 4 <= t->columns; column += 4) {
-        mix(t, values, pairs, column, first, rows, 4);
+    for (; column + 4 <= t->s.columns; column += 4) {
+        mix(t, values, pairs, column, key == 0, rows, 4);
     }
-    if (column + 2 <= t->columns) {
-        mix(t, values, pairs, column, first, rows, 2);
+    if (column + 2 <= t->s.columns) {
+        mix(t, values, pairs, column, key == 0, rows, 2);
         column += 2;
     }
-    if (column < t->columns) {
-        mix(t, values, pairs, column, first, rows, 1);
+    if (column < t->s.columns) {
+        mix(t, values, pairs, column, key == 0, rows, 1);
     }
 }
 
-typedef void block_fn(struct tile *t, const int *keys, const emb_bf16 *values, size_t count, bool first);
-
-#define BLOCK(rows)                                                                                                    \
-    static void block_##rows(struct tile *t, const int *keys, const emb_bf16 *values, size_t count, bool first)        \
-    {                                                                                                                  \
-        block_rows(t, keys, values, count, first, rows);                                                               \
-    }
-BLOCK(1)
-BLOCK(2)
-BLOCK(3)
-BLOCK(4)
-BLOCK(5)
-BLOCK(6)
-
-static block_fn *const blocks[MR] = {block_1, block_2, block_3, block_4, block_5, block_6};
+EMB_ATTENTION_BLOCKS
 
 /* ---- Tiles ---- */
 
-static void begin_tile(struct tile *t, const struct emb_attention_job *job, size_t row, size_t rows)
+static void begin(void *tile, const struct emb_attention_job *job, size_t row, size_t rows)
 {
-    _mm512_store_ps(t->base, _mm512_set1_ps(-INFINITY));
-    for (size_t r = 0; r < MR; r++) {
-        t->sum[r] = _mm512_setzero_ps();
-    }
+    struct tile *t = tile;
+    emb512_begin(&t->s);
     for (size_t r = 0; r < rows; r++) {
         const emb_bf16 *from = (const emb_bf16 *)job->q + (row + r) * job->ld;
         for (size_t d = 0; d < job->head_dim; d += 2 * LANES) {
-            _mm512_store_si512(t->q + r * t->dim32 + d, load_part(from + d, job->head_dim - d));
+            _mm512_store_si512(t->q + r * t->s.width + d, load_part(from + d, job->head_dim - d));
         }
     }
 }
 
-static void end_tile(const struct tile *t, const struct emb_attention_job *job, size_t row, size_t rows)
+static void end(const void *tile, const struct emb_attention_job *job, size_t row, size_t rows)
 {
-    _Alignas(64) float inverse[LANES];
-    _mm512_store_ps(inverse, _mm512_div_ps(_mm512_set1_ps(1.0f), fold_sum(t->sum)));
-    for (size_t r = 0; r < rows; r++) {
-        const __m512 factor = _mm512_set1_ps(inverse[lane_of[r]]);
-        for (size_t d = 0; d < job->head_dim; d += LANES) {
-            __mmask16 mask = job->head_dim - d < LANES ? emb512_mask(job->head_dim - d) : 0xffff;
-            __m512 x = _mm512_mul_ps(_mm512_load_ps(t->out + r * t->dim32 + d), factor);
-            size_t at = (row + r) * job->ldo + d;
-            if (job->out_bf16) {
-                _mm256_mask_storeu_epi16((emb_bf16 *)job->out + at, mask, (__m256i)_mm512_cvtneps_pbh(x));
-            } else {
-                _mm512_mask_storeu_ps((float *)job->out + at, mask, x);
-            }
-        }
-    }
+    emb512_end(&((const struct tile *)tile)->s, job, row, rows);
 }
 
 static void attention_bf16(const struct emb_attention_job *job)
 {
+    static const struct emb_attention_walk walk = {KEY_BLOCK, begin, blocks, end};
     struct tile t;
-    t.factor = _mm512_set1_ps(fabsf(job->scale) * EMB_LOG2_E);
+    size_t dim32 = round_up(job->head_dim, 2 * LANES);
     t.pairs = (job->head_dim + 1) / 2;
-    t.columns = (job->head_dim + LANES - 1) / LANES;
-    t.dim32 = round_up(job->head_dim, 2 * LANES);
     int *keys = job->scratch;
     emb_bf16 *values = (emb_bf16 *)(void *)(keys + round_up(job->n, PANEL) * t.pairs);
-    t.q = values + round_up(job->n, 2) * t.dim32;
-    t.out = (float *)(void *)(t.q + MR * t.dim32);
+    t.keys = keys;
+    t.values = values;
+    t.q = values + round_up(job->n, 2) * dim32;
+    t.s.factor = _mm512_set1_ps(fabsf(job->scale) * EMB_LOG2_E);
+    t.s.out = (float *)(void *)(t.q + MR * dim32);
+    t.s.width = dim32;
+    t.s.columns = (job->head_dim + LANES - 1) / LANES;
     for (size_t j = 0; j < job->n; j += LANES) {
         pack_keys(job, j, keys + j / PANEL * PANEL * t.pairs + j % PANEL);
     }
-    pack_values(job, values, t.dim32);
-
-    for (size_t row = job->q0; row < job->q1;) {
-        size_t left = job->q1 - row;
-        size_t rows = left >= 2 * MR ? MR : left > MR ? (left + 1) / 2 : left;
-        begin_tile(&t, job, row, rows);
-        for (size_t j = 0; j < job->n; j += KEY_BLOCK) {
-            size_t count = job->n - j < KEY_BLOCK ? job->n - j : KEY_BLOCK;
-            blocks[rows - 1](&t, keys + j * t.pairs, values + j * t.dim32, count, j == 0);
-        }
-        end_tile(&t, job, row, rows);
-        row += rows;
-    }
+    pack_values(job, values, dim32);
+    emb_attention_run(job, &walk, &t);
 }
 
 void emb_attention_avx512bf16(const struct emb_attention_job *job)
