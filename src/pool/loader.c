@@ -46,6 +46,10 @@ int emb_loader_main(void)
     }
     emb_child_begin(&setup, EMB_ROLE_LOADER, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct emb_control none;
+    if (emb_control_receive(EMB_FD_CONTROL, &none) == EMB_CONTROL_END) {
+        return 1; /* the supervisor was gone before that */
+    }
     emb_hook_load();
     report.value = load(&setup, &report, &error);
     if (report.value != EMBELLAMA_OK) {

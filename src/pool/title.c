@@ -15,6 +15,7 @@ static struct {
     char *start;
     size_t arguments; /* bytes of the arguments alone */
     size_t size;
+    char **environment; /* where environ was moved to; setenv may move it on */
 } room;
 
 /* Copies strings[0..count) into one block; pointers, where not NULL, gets count of them and a NULL. */
@@ -58,7 +59,7 @@ void emb_title_begin(int argc, char **argv)
     if (!moved || !copy_strings(environ, count, moved) || !copy_strings(argv, (size_t)argc, argv)) {
         return;
     }
-    environ = moved;
+    environ = room.environment = moved;
     room.start = start;
     room.arguments = arguments;
     room.size = (size_t)(end - start);
