@@ -135,7 +135,7 @@ EMBELLAMA_API int embellama_model_open(embellama_model **out, const char *path, 
 
 /* For several processes over one copy of the weights. Packs those of the model at path, embedding tables included, into the file behind
  * fd: empty, open for reading and writing, an ordinary one or a memory file, which is then best sealed. Everything that opening
- * checks is checked. options may be NULL; of it precision, cpu and threads count. Errors: those of opening, and E_IO; what the file
+ * checks is checked. options may be NULL; of it precision, cpu, threads and pack_cache count. Errors: those of opening, and E_IO; what the file
  * then holds is unspecified. */
 EMBELLAMA_API int embellama_model_pack(int fd, const char *path, const embellama_model_options *options,
                                        embellama_error *error);

@@ -39,8 +39,9 @@ const struct emb_cli_command emb_cli_commands[] = {
      emb_cli_inspect},
     {"serve", EMB_CLI_SERVE, "[OPTION...]", "Serve vectors over HTTP.",
      "Answers OpenAI's POST /v1/embeddings, GET /v1/models and GET /health. SIGTERM or SIGINT end it\n"
-     "gracefully: requests it holds are answered first. Called by the name embellama-server, the program\n"
-     "behaves as this command.\n",
+     "gracefully: requests it holds are answered first; a second one ends it at once. SIGUSR1 and SIGUSR2\n"
+     "raise and lower the log level. Workers that end are started again, and no request fails with them.\n"
+     "Called by the name embellama-server, the program behaves as this command.\n",
      "  embellama serve\n"
      "  embellama serve --model ./my-model --model-name mine --host 0.0.0.0 --port 9000\n"
      "  curl -s http://127.0.0.1:8080/v1/embeddings -H 'content-type: application/json' \\\n"

@@ -2,10 +2,12 @@
 #include "model/load.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/memfd.h"
 #include "base/status.h"
 #include "base/team.h"
 #include "model/metadata.h"
@@ -143,6 +145,28 @@ int emb_model_load(struct emb_model *m, const char *path, const embellama_model_
     return rc;
 }
 
+/* Fills fd with what the folder of packed weights has for the model. *done tells whether it could. */
+static int copy_kept(int fd, struct emb_hash *hash, const struct emb_model *m, const char *folder,
+                     struct emb_team *team, bool *done, embellama_error *error)
+{
+    struct emb_weights kept = {0};
+    struct emb_form form = {m->kernels, m->gemm};
+    char notice[256];
+    uint8_t *block;
+    int rc = emb_pack_cache_load(&kept, folder, &m->spec, &m->source, &form, team, notice, error);
+    *done = rc == EMBELLAMA_OK && kept.mapped;
+    if (*done) {
+        rc = emb_fd_map_new(&block, fd, kept.block_size, team, error);
+    }
+    if (*done && rc == EMBELLAMA_OK) {
+        memcpy(block, kept.block, kept.block_size);
+        munmap(block, kept.block_size);
+        *hash = kept.hash;
+    }
+    emb_weights_free(&kept);
+    return rc;
+}
+
 int emb_model_pack(int fd, struct emb_hash *hash, const char *path, const embellama_model_options *options,
                    embellama_error *error)
 {
@@ -152,7 +176,11 @@ int emb_model_pack(int fd, struct emb_hash *hash, const char *path, const embell
     if (rc == EMBELLAMA_OK) {
         rc = new_team(&team, options, error);
     }
-    if (rc == EMBELLAMA_OK) {
+    bool done = false;
+    if (rc == EMBELLAMA_OK && options->pack_cache) {
+        rc = copy_kept(fd, hash, &m, options->pack_cache, team, &done, error);
+    }
+    if (rc == EMBELLAMA_OK && !done) {
         struct emb_form form = {m.kernels, m.gemm};
         rc = emb_weights_pack(fd, hash, &m.spec, &m.source, &form, team, error);
     }

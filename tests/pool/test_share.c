@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 
+#include "../base/tempdir.h"
 #include "base/mem.h"
 #include "base/memfd.h"
 #include "engine/watch.h"
@@ -115,6 +116,35 @@ static void test_without_tokenizer(void **state)
     embellama_model_close(model);
 }
 
+/* What a folder of packed weights has is copied from there, and is the same. */
+static void test_pack_cache(void **state)
+{
+    (void)state;
+    char folder[512];
+    int plain = packed(tiny());
+    snprintf(folder, sizeof folder, "%s", tempdir_path("packed"));
+    for (int round = 0; round < 2; round++) {
+        embellama_model_options options = embellama_model_options_default();
+        uint8_t a[4096], b[4096];
+        int fd = -1;
+        off_t at = 0;
+        ssize_t n;
+        options.precision = EMBELLAMA_PRECISION_F32;
+        options.pack_cache = folder;
+        assert_int_equal(emb_memfd_new(&fd, "test", NULL), 0);
+        assert_int_equal(embellama_model_pack(fd, tiny(), &options, NULL), 0);
+        do {
+            n = pread(plain, a, sizeof a, at);
+            assert_int_equal(pread(fd, b, sizeof b, at), n);
+            assert_memory_equal(a, b, (size_t)n);
+            at += n;
+        } while (n > 0);
+        close(fd);
+        assert_int_equal(access(folder, F_OK), 0);
+    }
+    close(plain);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -182,8 +212,9 @@ static void test_layers_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_vectors),  cmocka_unit_test(test_without_tokenizer), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_layers_counted),
+        cmocka_unit_test(test_pack_cache),        cmocka_unit_test(test_same_vectors),
+        cmocka_unit_test(test_without_tokenizer), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_out_of_memory),     cmocka_unit_test(test_layers_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
