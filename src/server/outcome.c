@@ -73,11 +73,13 @@ static double seconds_between(uint64_t from_ns, uint64_t to_ns)
     return to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-9 : 0;
 }
 
+/* The pace is what the loop sees, the way there and back included: that is what the queue drains at. */
 void emb_outcome_done(struct emb_scheduler *s, struct emb_batch *batch, uint64_t now_ns)
 {
     const struct emb_pool_batch *plain = &batch->plain;
+    uint64_t whole_ns = now_ns - s->workers[batch->worker].began_ns;
     take_back(s, batch, now_ns);
-    emb_pace_add(&s->pace, batch->tokens, plain->compute_ns);
+    emb_pace_add(&s->pace, batch->tokens, whole_ns > plain->compute_ns ? whole_ns : plain->compute_ns);
     emb_histogram_add(&s->batch_inputs, (double)plain->inputs);
     emb_histogram_add(&s->batch_tokens, (double)batch->tokens);
     emb_histogram_add(&s->compute_s, (double)plain->compute_ns * 1e-9);

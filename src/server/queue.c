@@ -1,45 +1,35 @@
-/* The queue's structures: a table of units by hash; for each priority a heap of clients, for each of these a heap of
- * jobs, both by the share they had; lists of what was lost; a heap of deadlines. Memory is allocated only when a job is
- * added. */
+/* The queue's structures: a table of units by hash; for each priority turns of clients, and of each client's jobs;
+ * lists of what was lost; a heap of deadlines. Memory is allocated only when a job is added. */
 #include "server/queue.h"
 
 #include <string.h>
 
 #include "base/mem.h"
 #include "server/heap.h"
+#include "server/turns.h"
 
 enum {
     UNIT_BUCKETS = 1024, /* at first; doubled as they fill */
     CLIENT_BUCKETS = 1024,
 };
 
-/* What a token costs at each priority, against the shares of the priorities. */
+/* What a token costs at each priority. Of those that wait the one is next that will have paid least with its next
+ * input; one that begins to wait starts at what the last one served had paid (self-clocked fair queueing, Golestani
+ * 1994). */
 static const unsigned costs[EMB_QUEUE_CLASSES] = {1, 16, 256};
 
-/* Fair shares by self-clocked fair queueing (Golestani 1994). A member's key is what it will have had with its next
- * input; the least is next, and becomes the common level, at which newcomers begin. So nobody who leaves owes anything.
- */
-struct shares {
-    struct emb_heap members;
-    uint64_t level;
-};
-
-struct member {
-    struct emb_heap_node node;
-    uint64_t had; /* tokens */
-};
-
-/* The clients of a priority. */
 struct priority_class {
-    struct member member; /* first: found by its node */
-    struct shares clients;
+    struct emb_turns clients;
+    size_t live; /* of these that have jobs */
+    uint64_t paid;
 };
 
 struct client {
-    struct member member; /* first: found by its node */
+    struct emb_turn turn; /* first: found by it */
     uint64_t id;
     unsigned priority;
-    struct shares jobs;
+    bool known; /* to its priority */
+    struct emb_turns jobs;
     struct client *chain;
 };
 
@@ -51,7 +41,7 @@ struct emb_queue_waiter {
 };
 
 struct emb_queue_job {
-    struct member member; /* first: found by its node */
+    struct emb_turn turn; /* first: found by it */
     struct emb_heap_node deadline;
     bool has_deadline;
     bool active; /* among its client's jobs: cursor < inputs */
@@ -73,7 +63,7 @@ struct emb_queue {
     struct emb_queue_unit **buckets;
     size_t n_buckets, n_units;
     struct client *clients[CLIENT_BUCKETS];
-    struct shares shares; /* of the classes */
+    uint64_t paid; /* by the priority served last, with what it was served */
     struct priority_class classes[EMB_QUEUE_CLASSES];
     struct emb_queue_job *oldest, *youngest;
     struct unit_list again, suspects;
@@ -81,33 +71,6 @@ struct emb_queue {
     struct emb_queue_counts counts;
     size_t work_by[EMB_QUEUE_CLASSES];
 };
-
-/* ---- Shares ---- */
-
-static void join(struct shares *shares, struct member *member, uint64_t next)
-{
-    if (member->had < shares->level) {
-        member->had = shares->level;
-    }
-    emb_heap_push(&shares->members, &member->node, member->had + next);
-}
-
-static void move(struct shares *shares, struct member *member, uint64_t next)
-{
-    if (member->node.key != member->had + next) {
-        emb_heap_remove(&shares->members, &member->node);
-        emb_heap_push(&shares->members, &member->node, member->had + next);
-    }
-}
-
-/* The member is served so many tokens; it must be moved then. */
-static void charge(struct shares *shares, struct member *member, uint64_t tokens)
-{
-    member->had += tokens;
-    if (shares->level < member->had) {
-        shares->level = member->had;
-    }
-}
 
 /* ---- Clients ---- */
 
@@ -132,6 +95,7 @@ static void free_client(struct emb_queue *q, struct client *c)
         at = &(*at)->chain;
     }
     *at = c->chain;
+    emb_turns_leave(&q->classes[c->priority].clients, &c->turn);
     emb_free(c);
 }
 
@@ -164,71 +128,51 @@ static struct emb_queue_unit *fresh_unit(struct emb_queue_job *job)
     return NULL;
 }
 
-static uint32_t next_tokens(struct emb_queue_job *job)
-{
-    const struct emb_queue_unit *unit = fresh_unit(job);
-    return unit ? unit->count : 0;
-}
-
-static struct emb_queue_job *next_of(const struct client *client)
-{
-    return (struct emb_queue_job *)client->jobs.members.root;
-}
-
-static struct emb_queue_job *next_of_class(const struct priority_class *c)
-{
-    return next_of((const struct client *)c->clients.members.root);
-}
-
-static void move_class(struct emb_queue *q, unsigned priority)
-{
-    struct priority_class *c = &q->classes[priority];
-    move(&q->shares, &c->member, next_tokens(next_of_class(c)) * costs[priority]);
-}
-
-/* Its turn depends on what is next in it, and so does its class's. */
-static void move_client(struct emb_queue *q, struct client *client)
-{
-    move(&q->classes[client->priority].clients, &client->member, next_tokens(next_of(client)));
-    move_class(q, client->priority);
-}
-
 static void activate(struct emb_queue *q, struct emb_queue_job *job, struct client *client)
 {
     struct priority_class *c = &q->classes[job->priority];
-    uint64_t next = next_tokens(job);
+    if (client->jobs.count == 0) {
+        if (c->live++ == 0 && c->paid < q->paid) {
+            c->paid = q->paid;
+        }
+        if (!client->known) {
+            emb_turns_join(&c->clients, &client->turn);
+            client->known = true;
+        }
+    }
     job->client = client;
     job->active = true;
-    join(&client->jobs, &job->member, next);
-    if (client->jobs.members.count > 1) {
-        move_client(q, client);
-        return;
-    }
-    join(&c->clients, &client->member, next);
-    if (c->clients.members.count > 1) {
-        move_class(q, job->priority);
-    } else {
-        join(&q->shares, &c->member, next * costs[job->priority]);
-    }
+    emb_turns_join(&client->jobs, &job->turn);
 }
 
+/* A client without jobs keeps its place among the old ones until its turn comes, so that coming back at once does not
+ * make it a newcomer; unless nobody else waits. */
 static void deactivate(struct emb_queue *q, struct emb_queue_job *job)
 {
     struct client *client = job->client;
     struct priority_class *c = &q->classes[job->priority];
     job->active = false;
-    emb_heap_remove(&client->jobs.members, &job->member.node);
-    if (client->jobs.members.count > 0) {
-        move_client(q, client);
+    emb_turns_leave(&client->jobs, &job->turn);
+    if (client->jobs.count > 0) {
         return;
     }
-    emb_heap_remove(&c->clients.members, &client->member.node);
-    free_client(q, client);
-    if (c->clients.members.count > 0) {
-        move_class(q, job->priority);
-    } else {
-        emb_heap_remove(&q->shares.members, &c->member.node);
+    if (--c->live > 0) {
+        emb_turns_put_last(&c->clients, &client->turn);
+        return;
     }
+    while ((client = (struct client *)emb_turns_next(&c->clients)) != NULL) {
+        free_client(q, client);
+    }
+}
+
+/* The job whose turn it is at a priority where someone waits. */
+static struct emb_queue_job *next_of_class(struct emb_queue *q, struct priority_class *c)
+{
+    struct client *client;
+    while ((client = (struct client *)emb_turns_next(&c->clients))->jobs.count == 0) {
+        free_client(q, client);
+    }
+    return (struct emb_queue_job *)emb_turns_next(&client->jobs);
 }
 
 static void enter_by_time(struct emb_queue *q, struct emb_queue_job *job)
@@ -244,17 +188,6 @@ static void retire(struct emb_queue *q, struct emb_queue_job *job)
     deactivate(q, job);
     *(job->older ? &job->older->younger : &q->oldest) = job->younger;
     *(job->younger ? &job->younger->older : &q->youngest) = job->older;
-}
-
-/* Its client was served through it. */
-static void move_job(struct emb_queue *q, struct emb_queue_job *job)
-{
-    if (fresh_unit(job)) {
-        move(&job->client->jobs, &job->member, next_tokens(job));
-        move_client(q, job->client);
-    } else {
-        retire(q, job);
-    }
 }
 
 /* ---- Units ---- */
@@ -533,18 +466,29 @@ void emb_queue_remove(struct emb_queue *q, struct emb_queue_job *job)
     free_job(q, job);
 }
 
-/* The job whose turn it is and that has a fresh unit. */
+/* The job whose turn it is, with a fresh unit; NULL: none waits. */
 static struct emb_queue_job *next_job(struct emb_queue *q)
 {
-    const struct priority_class *c;
-    while ((c = (struct priority_class *)q->shares.members.root) != NULL) {
-        struct emb_queue_job *job = next_of_class(c);
-        if (fresh_unit(job)) {
-            return job;
+    struct emb_queue_job *best = NULL;
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < EMB_QUEUE_CLASSES; i++) {
+        struct priority_class *c = &q->classes[i];
+        while (c->live > 0) {
+            struct emb_queue_job *job = next_of_class(q, c);
+            const struct emb_queue_unit *unit = fresh_unit(job);
+            if (!unit) {
+                retire(q, job);
+                continue;
+            }
+            uint64_t paid = c->paid + (uint64_t)unit->count * costs[i];
+            if (paid < least) {
+                best = job;
+                least = paid;
+            }
+            break;
         }
-        retire(q, job);
     }
-    return NULL;
+    return best;
 }
 
 struct emb_queue_unit *emb_queue_peek(struct emb_queue *q)
@@ -568,10 +512,14 @@ void emb_queue_take(struct emb_queue *q, struct emb_queue_unit *unit)
     count_unit(q, unit, false);
     unit->state = EMB_QUEUE_TAKEN;
     if (job) {
-        charge(&job->client->jobs, &job->member, unit->count);
-        charge(&q->classes[job->priority].clients, &job->client->member, unit->count);
-        charge(&q->shares, &q->classes[job->priority].member, (uint64_t)unit->count * costs[job->priority]);
-        move_job(q, job);
+        struct priority_class *c = &q->classes[job->priority];
+        emb_turns_charge(&job->client->jobs, &job->turn, unit->count);
+        emb_turns_charge(&c->clients, &job->client->turn, unit->count);
+        c->paid += (uint64_t)unit->count * costs[job->priority];
+        q->paid = q->paid < c->paid ? c->paid : q->paid;
+        if (!fresh_unit(job)) {
+            retire(q, job);
+        }
     }
 }
 
@@ -641,17 +589,17 @@ const struct emb_queue_counts *emb_queue_counts(const struct emb_queue *q)
     return &q->counts;
 }
 
-/* All of higher priorities; of its own, no more than what the others' shares come to while it gets its tokens. */
+/* All of higher priorities; of its own, no more than what the others get while it gets its tokens. */
 size_t emb_queue_ahead(const struct emb_queue *q, unsigned priority, uint64_t client, size_t tokens)
 {
-    size_t ahead = 0, fair;
+    size_t ahead = 0, fair = tokens > EMB_TURN_QUANTUM ? tokens : EMB_TURN_QUANTUM;
     for (unsigned i = 0; i < priority; i++) {
         ahead += q->work_by[i];
     }
     const struct client *own = find_client(q, client, priority);
-    size_t jobs = own ? own->jobs.members.count + 1 : 1, clients = q->classes[priority].clients.members.count + 1;
+    size_t jobs = own ? own->jobs.count + 1 : 1, clients = q->classes[priority].live + (jobs == 1);
     size_t same = q->work_by[priority];
-    if (emb_mul(tokens, jobs, &fair) && emb_mul(fair, clients, &fair) && fair < same) {
+    if (emb_mul(fair, jobs, &fair) && emb_mul(fair, clients, &fair) && fair < same) {
         same = fair;
     }
     return ahead + same;

@@ -4,11 +4,9 @@
  * once, dropped when the last waiter leaves, as urgent as the most urgent of them. Inputs are compared in full; a hash
  * that cannot be steered from outside only finds candidates.
  *
- * Order: what was lost with its worker comes first. The rest by shares of tokens: between the priorities that wait 256
- * to 16 to 1, between the clients of a priority equal, between the jobs of a client equal. Whoever would have had least
- * with its next input is next, and who arrives starts at the common level, neither owed nor owing. So a small job
- * passes a huge one, among equal ones the first come is the first served, and all that waits gains on what comes later:
- * nothing starves.
+ * Order: what was lost with its worker comes first. The rest by tokens: between the priorities that wait 256 to 16 to
+ * 1; then between the clients of a priority, and between the jobs of a client, newcomers first and the others in turn
+ * (turns.h). So a small job passes huge ones, small ones are served as they came, and nothing starves.
  *
  * Knows neither batches nor workers, no clock and no event loop. Every call costs O(log jobs) an input or less. */
 #ifndef EMB_QUEUE_H

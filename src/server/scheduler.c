@@ -303,14 +303,17 @@ static size_t tokens_of(const struct emb_scheduler *s, const struct emb_job *job
     return tokens;
 }
 
-/* How long a job will take from now on, queue and all, with a tenth more for what is not foreseen. */
+/* How long a job will take from now on: what is ahead of it, itself, and the rest of the batch that its last input will be in;
+ * and a quarter more for what is not foreseen. To refuse what might have made it costs nobody else anything. */
 static uint64_t predict_ns(const struct emb_scheduler *s, const struct emb_job *job, size_t tokens)
 {
     size_t workers = (size_t)(s->ready > 0 ? s->ready : s->layout.workers);
     size_t ahead = s->running_tokens + emb_queue_ahead(s->queue, job->priority, job->client, tokens);
-    size_t own = job->inputs < workers ? job->inputs : workers;
-    uint64_t ns = emb_pace_ns(&s->pace, ahead) / workers + emb_pace_ns(&s->pace, tokens) / own;
-    return ns + ns / 10;
+    size_t own = job->inputs < workers ? job->inputs : workers, rest = emb_batches_budget(s);
+    rest = rest < ahead ? rest : ahead;
+    uint64_t ns =
+        emb_pace_ns(&s->pace, ahead) / workers + emb_pace_ns(&s->pace, tokens) / own + emb_pace_ns(&s->pace, rest);
+    return ns + ns / 4;
 }
 
 static bool is_broken(const struct emb_scheduler *s, uint64_t now_ns)
