@@ -3,7 +3,7 @@
     report.py RESULTS.json [--gemm FILE.txt] [--write-docs FILE.md] [--save-baseline FILE.json]
 
 --gemm adds what gemm_peers printed: tables of matrix products. baseline.json beside this file, where there is one, holds the ratios of
-an earlier state, for a table of before and after.
+an earlier state and how they were measured, for a table of before and after.
 """
 import argparse
 import json
@@ -210,11 +210,11 @@ def before_and_after(results):
         return ""
     with open(BASELINE, encoding="utf-8") as f:
         before = json.load(f)
-    rows = [[f"{label(key)}, {name}", f"{old:.2f}" if (old := before.get(name, {}).get(key)) else "not there", f"{now:.2f}"]
+    old = before["ratios"]
+    rows = [[f"{label(key)}, {name}", f"{old[name][key]:.2f}" if key in old.get(name, {}) else "–", f"{now:.2f}"]
             for name, sides in ratios_to_yardstick(results).items() for key, now in sides.items()]
     head = [f"times as fast as {label(YARDSTICK)}", "first version", "now"]
-    return ("### Before and after\n\nThe first version was measured in a run of its own with ONNX Runtime, on the same kind of machine.\n\n"
-            + table(head, rows)) if rows else ""
+    return f"### Before and after\n\nThe first version: {before['measured']}.\n\n{table(head, rows)}" if rows else ""
 
 
 def versions(job):
@@ -292,7 +292,8 @@ def main():
         write_docs(results, args.write_docs, args.gemm)
     if args.save_baseline:
         with open(args.save_baseline, "w", encoding="utf-8") as f:
-            json.dump(ratios_to_yardstick(results), f, indent=1)
+            json.dump({"measured": f"wall time, {results['threads']} threads, {results['date'][:10]}",
+                       "ratios": ratios_to_yardstick(results)}, f, indent=1)
             f.write("\n")
 
 
