@@ -303,8 +303,8 @@ static size_t tokens_of(const struct emb_scheduler *s, const struct emb_job *job
     return tokens;
 }
 
-/* How long a job will take from now on: what is ahead of it, itself, and the rest of the batch that its last input will be in;
- * and a quarter more for what is not foreseen. To refuse what might have made it costs nobody else anything. */
+/* How long a job will take from now on: what is ahead of it, itself, and the rest of the batch that its last input will
+ * be in; and a quarter more for what is not foreseen. To refuse what might have made it costs nobody else anything. */
 static uint64_t predict_ns(const struct emb_scheduler *s, const struct emb_job *job, size_t tokens)
 {
     size_t workers = (size_t)(s->ready > 0 ? s->ready : s->layout.workers);

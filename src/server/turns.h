@@ -1,6 +1,6 @@
-/* Whose turn it is among equals, by tokens: newcomers first, an input each in the order they came; who has had a quantum joins
- * the old ones, which take turns of a quantum each (the scheme of FQ-CoDel, RFC 8290, over deficit round robin). While old
- * ones wait, newcomers get at most four tokens for one of theirs, so that neither starves. */
+/* Whose turn it is among equals, by tokens: newcomers first, an input each in the order they came; who has had a
+ * quantum joins the old ones, which take turns of a quantum each (the scheme of FQ-CoDel, RFC 8290, over deficit round
+ * robin). While old ones wait, newcomers get at most four tokens for one of theirs, so that neither starves. */
 #ifndef EMB_TURNS_H
 #define EMB_TURNS_H
 
