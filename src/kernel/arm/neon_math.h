@@ -57,20 +57,25 @@ static inline float32x4_t emb_neon_power_of_two(int32x4_t i)
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(i, vdupq_n_s32(127)), 23));
 }
 
-/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
-static inline float32x4_t emb_neon_exp2(float32x4_t x)
+/* 2^r for r in -1/2..1/2, relative error <= 1e-7 */
+static inline float32x4_t emb_neon_exp2_part(float32x4_t r)
 {
-    x = vmaxq_f32(vdupq_n_f32(-160.0f), x);
-    x = vminq_f32(vdupq_n_f32(130.0f), x);
-    float32x4_t whole = vrndnq_f32(x);
-    float32x4_t r = vsubq_f32(x, whole);
     float32x4_t y = vdupq_n_f32(1.534581243e-04f);
     y = vfmaq_f32(vdupq_n_f32(1.339993090e-03f), y, r);
     y = vfmaq_f32(vdupq_n_f32(9.618489072e-03f), y, r);
     y = vfmaq_f32(vdupq_n_f32(5.550328642e-02f), y, r);
     y = vfmaq_f32(vdupq_n_f32(2.402264625e-01f), y, r);
     y = vfmaq_f32(vdupq_n_f32(6.931471825e-01f), y, r);
-    y = vfmaq_f32(vdupq_n_f32(1.0f), y, r);
+    return vfmaq_f32(vdupq_n_f32(1.0f), y, r);
+}
+
+/* 2^x, relative error <= 1e-7 while the result is a normal number; 0 from -160 down, infinity above. NaN stays. */
+static inline float32x4_t emb_neon_exp2(float32x4_t x)
+{
+    x = vmaxq_f32(vdupq_n_f32(-160.0f), x);
+    x = vminq_f32(vdupq_n_f32(130.0f), x);
+    float32x4_t whole = vrndnq_f32(x);
+    float32x4_t y = emb_neon_exp2_part(vsubq_f32(x, whole));
     int32x4_t i = vcvtq_s32_f32(whole);
     int32x4_t half = vshrq_n_s32(i, 1);
     y = vmulq_f32(y, emb_neon_power_of_two(half));

@@ -5,6 +5,7 @@
 
 #include "kernel/arm/neon_math.h"
 #include "kernel/arm/neon_tier.h"
+#include "kernel/attention.h"
 
 #include <math.h>
 
@@ -136,7 +137,7 @@ void emb_kernels_init_neon(struct emb_kernels *t)
     t->gemm_f32 = emb_gemm_f32_neon;
     t->gemm_bf16 = emb_gemm_bf16_neon;
     t->gemm_i8 = emb_gemm_i8_neon;
-    t->attention_scratch = emb_attention_scratch_neon;
+    t->attention_scratch = emb_attention_room_size;
     t->attention = emb_attention_neon;
     t->layernorm = layernorm;
     t->f32_to_bf16 = emb_f32_to_bf16_neon;

@@ -16,7 +16,6 @@ void emb_pack_bf16_neon(emb_bf16 *dst, const float *w, size_t r0, size_t r1, siz
 void emb_encode_i8_neon(const float *x, size_t rows, size_t k, void *a, float *scales);
 extern const struct emb_panel_i8_rows emb_i8_rows_neon;
 
-size_t emb_attention_scratch_neon(size_t n, size_t head_dim);
 void emb_attention_neon(const struct emb_attention_job *job);
 
 void emb_f32_to_bf16_neon(const float *x, size_t n, emb_bf16 *y);
