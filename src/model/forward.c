@@ -13,8 +13,12 @@
 /* Rows of one item. */
 enum { ROW_BLOCK = 128, QUERY_BLOCK = 128, EMBED_BLOCK = 32 };
 
-/* A thread alone takes the inner activations in blocks of rows that fill about half of an L2 cache. */
-enum { INNER_BYTES = 512 << 10, INNER_ROWS_MIN = 32 };
+/* A thread alone takes the inner activations in blocks of rows that fill about half of an L2 cache; in larger blocks where the
+ * weights come from memory each time, which costs more than activations that leave the cache. */
+enum { INNER_BYTES = 512 << 10, INNER_ROWS_MIN = 32, INNER_ROWS_LARGE = 2 * ROW_BLOCK, LARGE_WEIGHTS = 4 << 20 };
+
+/* Weights that a thread alone multiplies all its rows with before it goes on to the next: they stay in L2. */
+enum { WEIGHT_GROUP = 256 << 10 };
 
 static bool is_f32(const struct emb_model *m)
 {
@@ -66,6 +70,9 @@ static size_t inner_rows(const struct emb_model *m, size_t tokens, int members)
 {
     size_t rows = INNER_BYTES / (m->spec.intermediate * value_size(m)) / INNER_ROWS_MIN * INNER_ROWS_MIN;
     rows = rows < INNER_ROWS_MIN ? INNER_ROWS_MIN : rows > ROW_BLOCK ? ROW_BLOCK : rows;
+    if (2 * m->spec.hidden * m->spec.intermediate * m->gemm->a_size > LARGE_WEIGHTS) {
+        rows = INNER_ROWS_LARGE;
+    }
     return members == 1 && rows < tokens ? rows : tokens;
 }
 
@@ -252,8 +259,12 @@ static void linear(const struct pass *p, const struct emb_linear *l, struct inpu
         .out_size = out_bf16 ? sizeof(emb_bf16) : sizeof(float),
     };
     size_t members = (size_t)emb_team_size(p->team), panels = ceil_div(l->n, gemm->nr);
-    /* Some three items a member even out what a preempted thread loses. */
-    size_t groups = members == 1 ? 1 : ceil_div(3 * members, step.row_blocks);
+    size_t groups = 1;
+    if (members > 1) {
+        groups = ceil_div(3 * members, step.row_blocks); /* three items a member even out what a preempted thread loses */
+    } else if (step.row_blocks > 1) {
+        groups = ceil_div(l->n * l->k * gemm->a_size, WEIGHT_GROUP);
+    }
     step.columns = ceil_div(panels, groups < panels ? groups : panels) * gemm->nr;
     emb_team_run(p->team, linear_item, &step, step.row_blocks * ceil_div(l->n, step.columns));
 }
