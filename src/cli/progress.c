@@ -4,14 +4,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 static double now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)emb_clock_ns() * 1e-9;
 }
 
 void emb_progress_begin(struct emb_progress *progress, bool visible, uint64_t first, uint64_t total)

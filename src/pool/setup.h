@@ -37,7 +37,6 @@ struct emb_setup {
     float p;
     int32_t log_level, log_format;
     uint32_t numa;
-    uint32_t stuck_ms;
     uint32_t listeners;
     int32_t port;                   /* that the listening sockets have */
     uint8_t token[EMB_TOKEN_BYTES]; /* what a worker proves itself with */

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/memfd.h"
@@ -67,13 +68,6 @@ struct supervisor {
     int status; /* of the whole run */
     embellama_error *error;
 };
-
-static uint64_t clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static bool is_worker(const struct child *c)
 {
@@ -383,7 +377,7 @@ static int wait_ms(const struct supervisor *s)
     if (due == UINT64_MAX) {
         return -1;
     }
-    uint64_t now = clock_ns();
+    uint64_t now = emb_clock_ns();
     return due <= now ? 0 : (int)((due - now) / MS < 60000 ? (due - now) / MS + 1 : 60000);
 }
 
@@ -448,7 +442,7 @@ static void turn(struct supervisor *s)
     struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN},
                            {.fd = listens ? front->control : -1, .events = POLLIN}};
     int n = poll(fds, 2, wait_ms(s));
-    s->now = clock_ns();
+    s->now = emb_clock_ns();
     if (n > 0 && fds[0].revents) {
         heed_signals(s);
     }
@@ -586,7 +580,6 @@ static int open_all(struct supervisor *s, embellama_error *error)
     }
     s->setup.listeners = (uint32_t)s->sockets.count;
     s->setup.port = s->sockets.port;
-    s->setup.stuck_ms = s->options->stuck_ms;
     return rc;
 }
 
@@ -629,7 +622,7 @@ int emb_supervisor_run(const struct emb_supervisor_options *options, embellama_e
                            .setup_fd = -1,
                            .board_fd = -1,
                            .error = error,
-                           .now = clock_ns()};
+                           .now = emb_clock_ns()};
     struct emb_loaded loaded = {0};
     s.children = emb_calloc((size_t)s.setup.workers + 1, sizeof *s.children);
     if (!s.children) {

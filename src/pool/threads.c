@@ -3,9 +3,9 @@
 #include "pool/threads.h"
 
 #include <pthread.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -35,13 +35,6 @@ struct thread_pool {
     size_t n_computed;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* ---- On the workers' threads ---- */
 
 static struct emb_pool_batch *take(struct worker *w)
@@ -69,9 +62,9 @@ static void *work(void *arg)
     struct thread_pool *pool = w->pool;
     struct emb_pool_batch *batch;
     while ((batch = take(w)) != NULL) {
-        batch->started_ns = now_ns();
+        batch->started_ns = emb_clock_ns();
         pool->engine.run(w->state, batch);
-        batch->compute_ns = now_ns() - batch->started_ns;
+        batch->compute_ns = emb_clock_ns() - batch->started_ns;
         pthread_mutex_lock(&pool->lock);
         w->busy_ns += batch->compute_ns;
         w->batches++;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/numa.h"
@@ -45,13 +46,6 @@ struct process {
     struct emb_pool_batch batch;
     size_t ids_capacity, counts_capacity, vectors_capacity, statuses_capacity;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- Beginning ---- */
 
@@ -224,10 +218,10 @@ static bool serve_batch(struct process *w, const struct emb_wire_header *h, cons
         return false;
     }
     atomic_store_explicit(&w->slot->busy, 1, memory_order_relaxed);
-    b->started_ns = now_ns();
+    b->started_ns = emb_clock_ns();
     emb_hook_batch(b);
     w->engine.run(w->state, b);
-    b->compute_ns = now_ns() - b->started_ns;
+    b->compute_ns = emb_clock_ns() - b->started_ns;
     atomic_store_explicit(&w->slot->busy, 0, memory_order_relaxed);
     struct emb_wire_header answer = emb_wire_answer_header(h->sequence, b->inputs, w->limits.dim);
     answer.started_ns = b->started_ns;
