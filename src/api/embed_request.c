@@ -35,7 +35,7 @@ struct request {
     size_t body_size;
     uint64_t tokenize_ns;
     uint64_t given_ns, begun_ns, ended_ns; /* of the work on a thread */
-    embellama_normalize normalize; /* after a cut */
+    embellama_normalize normalize;         /* after a cut */
     float p;
     struct emb_job job;
     size_t written; /* inputs of the reply in pieces so far */

@@ -29,12 +29,12 @@ struct emb_front {
     size_t conn_count;
     size_t exchange_count;
     uint64_t accepted, refused; /* connections, ever */
-    size_t orphan_count; /* exchanges that outlived their connection, as their handlers still have them */
-    size_t conn_most;    /* beyond it a connection is closed without a word */
-    bool accepting;      /* listeners are open */
-    bool paused;         /* no descriptor or memory for another connection: they wait in the kernel */
-    bool pause_told;     /* that was logged, and none was taken since */
-    size_t held;         /* bytes, as limits.held counts them */
+    size_t orphan_count;        /* exchanges that outlived their connection, as their handlers still have them */
+    size_t conn_most;           /* beyond it a connection is closed without a word */
+    bool accepting;             /* listeners are open */
+    bool paused;                /* no descriptor or memory for another connection: they wait in the kernel */
+    bool pause_told;            /* that was logged, and none was taken since */
+    size_t held;                /* bytes, as limits.held counts them */
     bool stopping;
     uint64_t stop_at; /* uv_now */
     void (*stopped)(void *arg);
@@ -53,7 +53,7 @@ struct emb_exchange {
     char id[EMB_REQUEST_ID_MAX + 1];
     const char *traceparent; /* in request's head, or NULL */
     char span[17];           /* with it: the id of what happens here */
-    const char *route; /* as the table has it; NULL: none was found */
+    const char *route;       /* as the table has it; NULL: none was found */
     char *segment;
     struct emb_exchange_notes notes;
     void (*gone)(void *arg);

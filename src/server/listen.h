@@ -6,8 +6,9 @@
 
 #include <uv.h>
 
+#include "embellama/embellama.h"
 #include "server/front_limits.h"
-#include "server/server.h"
+#include "server/router.h"
 
 struct emb_conn;
 struct emb_metrics; /* server/metrics.h */

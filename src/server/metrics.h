@@ -1,6 +1,6 @@
 /* What requests add up to: counts, times and sizes by route, model, status and client, as Prometheus reads them.
  *
- * Counts what the front answers; gauges of other modules are written by api/metrics.c. Labels are bounded: routes come
+ * Counts what the front answers; gauges of other modules are written by api/scrape.c. Labels are bounded: routes come
  * from the route table, and beyond EMB_METRICS_SERIES of a kind all further ones are counted together as "other". On
  * the loop's thread only. */
 #ifndef EMB_METRICS_H

@@ -10,32 +10,12 @@
 #include "server/cache.h"
 #include "server/front_limits.h"
 #include "server/metrics.h"
+#include "server/router.h"
 
-struct emb_exchange; /* server/exchange.h */
-struct emb_server;
 struct emb_setup;     /* pool/setup.h */
 struct emb_front;     /* server/listen.h */
 struct emb_lag;       /* server/lag.h */
 struct emb_footprint; /* server/footprint.h */
-
-typedef void (*emb_handler)(struct emb_server *server, struct emb_exchange *exchange);
-
-/* What a route needs of a client where API keys are configured: any key, unless one of these. */
-enum emb_route_flags {
-    EMB_ROUTE_PUBLIC = 1,  /* nothing, and it is not counted against a rate */
-    EMB_ROUTE_ADMIN = 2,   /* a key of the role admin; without keys, to be asked from this machine */
-    EMB_ROUTE_METRICS = 4, /* public where --metrics-public says so */
-};
-
-/* One method of one path. A path segment "{name}" matches any one segment (exchange.h gives its decoded value). A GET route
- * answers HEAD too. Wrong method on a known path: 405 with Allow; unknown path: 404; both in the envelope of exchange.h. A trailing slash is
- * part of the path: "/health/" is unknown. */
-struct emb_route {
-    const char *method; /* "GET", "POST" */
-    const char *path;   /* "/v1/models/{id}" */
-    emb_handler handler;
-    unsigned flags; /* enum emb_route_flags */
-};
 
 struct emb_server_options {
     const struct emb_setup *setup; /* what the supervisor told this process: model, layout, sockets (pool/setup.h) */
@@ -46,8 +26,8 @@ struct emb_server_options {
     unsigned target_latency_ms;
     const char *dead_letter; /* file, or NULL */
     bool dead_letter_text;
-    size_t max_inputs;             /* of one request */
-    unsigned request_timeout_ms;   /* from a request's arrival until it must be computed; 0: no limit */
+    size_t max_inputs;           /* of one request */
+    unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */
     embellama_pooling pooling;
     embellama_normalize normalize;
     float p;
