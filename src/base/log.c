@@ -230,10 +230,10 @@ static struct timespec from_now(unsigned ms)
     return at;
 }
 
-/* Called with the lock held. True when all that was appended up to now is written. */
-static bool wait_written(unsigned ms)
+/* Called with the lock held. True when all that was appended up to now was written soon. */
+static bool wait_written(void)
 {
-    struct timespec until = from_now(ms);
+    struct timespec until = from_now(ERROR_MS);
     uint64_t mine = writer.appended;
     writer.urgent = true;
     pthread_cond_signal(&writer.wake);
@@ -257,7 +257,7 @@ static void append(enum emb_log_level level, const char *line, size_t size)
         pthread_cond_signal(&writer.wake);
     }
     if (level == EMB_LOG_ERROR && !writer.stuck) {
-        writer.stuck = !wait_written(ERROR_MS);
+        writer.stuck = !wait_written();
     }
 }
 
@@ -333,15 +333,6 @@ void emb_log_start(void)
         } else if (!at_exit) {
             at_exit = atexit(emb_log_stop) == 0;
         }
-    }
-    pthread_mutex_unlock(&writer.lock);
-}
-
-void emb_log_flush(unsigned ms)
-{
-    pthread_mutex_lock(&writer.lock);
-    if (writer.running) {
-        wait_written(ms);
     }
     pthread_mutex_unlock(&writer.lock);
 }

@@ -41,10 +41,7 @@ __attribute__((format(printf, 3, 4))) void emb_log(enum emb_log_level level, con
  * written. Stops by itself at exit(). Without memory for it lines are written directly, as before. */
 void emb_log_start(void);
 
-/* Waits up to so many milliseconds until everything logged before is written. Before _exit(). */
-void emb_log_flush(unsigned ms);
-
-/* Flushes for up to a second and ends the thread. */
+/* Gives the thread up to a second to write what is left, and ends it. */
 void emb_log_stop(void);
 
 /* Lines dropped so far. */

@@ -22,12 +22,6 @@ const uint8_t *emb_cursor_bytes(struct emb_cursor *cursor, uint64_t n)
     return p;
 }
 
-uint8_t emb_cursor_u8(struct emb_cursor *cursor)
-{
-    const uint8_t *p = emb_cursor_bytes(cursor, 1);
-    return p ? p[0] : 0;
-}
-
 uint32_t emb_cursor_u32(struct emb_cursor *cursor)
 {
     const uint8_t *p = emb_cursor_bytes(cursor, 4);

@@ -22,7 +22,6 @@ size_t emb_cursor_left(const struct emb_cursor *cursor);
 /* The next n bytes, which lie in the data, or NULL. */
 const uint8_t *emb_cursor_bytes(struct emb_cursor *cursor, uint64_t n);
 
-uint8_t emb_cursor_u8(struct emb_cursor *cursor);
 uint32_t emb_cursor_u32(struct emb_cursor *cursor);
 uint64_t emb_cursor_u64(struct emb_cursor *cursor);
 

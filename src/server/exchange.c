@@ -182,11 +182,6 @@ const char *emb_exchange_request_id(const struct emb_exchange *x)
     return x->id;
 }
 
-const char *emb_exchange_traceparent(const struct emb_exchange *x)
-{
-    return x->traceparent;
-}
-
 const struct emb_client *emb_exchange_client(const struct emb_exchange *x)
 {
     return &x->client;

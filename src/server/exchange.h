@@ -17,9 +17,6 @@ const char *emb_exchange_method(const struct emb_exchange *x);
 const char *emb_exchange_path(const struct emb_exchange *x);       /* without the query, not decoded */
 const char *emb_exchange_request_id(const struct emb_exchange *x); /* sane; sent as x-request-id */
 
-/* The request's W3C trace context if it is valid, else NULL. Its trace id are the 32 characters from the fourth. */
-const char *emb_exchange_traceparent(const struct emb_exchange *x);
-
 /* Who sent it: never NULL, good until x is answered. Before its handler is called: an anonymous client. */
 const struct emb_client *emb_exchange_client(const struct emb_exchange *x);
 

@@ -42,20 +42,3 @@ void emb_histogram_add(struct emb_histogram *h, double value)
     h->count++;
     h->sum += value;
 }
-
-double emb_histogram_quantile(const struct emb_histogram *h, double q)
-{
-    if (h->count == 0 || h->bounds == 0) {
-        return 0;
-    }
-    double rank = q * (double)h->count, below = 0;
-    for (size_t i = 0; i < h->bounds; i++) {
-        double here = (double)h->counts[i];
-        if (here > 0 && below + here >= rank) {
-            double from = i > 0 ? h->bound[i - 1] : 0;
-            return from + (h->bound[i] - from) * (rank - below) / here;
-        }
-        below += here;
-    }
-    return h->bound[h->bounds - 1];
-}

@@ -25,7 +25,4 @@ void emb_histogram_init_steps(struct emb_histogram *h, double first, double step
 /* A value that is not a number is not counted. */
 void emb_histogram_add(struct emb_histogram *h, double value);
 
-/* The value below which the share q (0 to 1) of all lie, interpolated within its bucket; 0 where there are none. */
-double emb_histogram_quantile(const struct emb_histogram *h, double q);
-
 #endif

@@ -111,13 +111,6 @@ static void release_all(struct emb_server *server, struct emb_exchange *x)
     reply_text(x, text, (size_t)size);
 }
 
-static void show_trace(struct emb_server *server, struct emb_exchange *x)
-{
-    (void)server;
-    const char *trace = emb_exchange_traceparent(x);
-    reply_text(x, trace ? trace : "none", trace ? strlen(trace) : 4);
-}
-
 /* ---- Streams ---- */
 
 struct stream {
@@ -202,7 +195,6 @@ static const struct emb_route routes[] = {
     {"POST", "/hold", hold, 0},
     {"GET", "/keep", keep, 0},
     {"POST", "/release", release_all, 0},
-    {"GET", "/trace", show_trace, 0},
     {"GET", "/stream/{kind}", stream, 0},
     {NULL, NULL, NULL, 0},
 };

@@ -123,7 +123,6 @@ static void test_histogram(void **state)
     (void)state;
     struct emb_histogram h;
     emb_histogram_init_steps(&h, 1, 2, 4);
-    assert_true(emb_histogram_quantile(&h, 0.5) == 0);
     const double values[] = {0, 1, 1.5, 2, 8, 8.1, 1e300, -1.0};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         emb_histogram_add(&h, values[i]);
@@ -134,8 +133,6 @@ static void test_histogram(void **state)
         assert_int_equal(h.counts[i], want[i]);
     }
     assert_int_equal(h.count, 8);
-    assert_true(emb_histogram_quantile(&h, 1) == 8);
-    assert_true(emb_histogram_quantile(&h, 0.5) == 1.5);
 }
 
 /* ---- The dead-letter file ---- */
