@@ -30,12 +30,13 @@ struct link {
     struct link *next; /* in the pool's list of all */
     struct lane *lane; /* whose it is, or NULL */
     int pid;
+    uint64_t sent; /* sequence of the last batch that went out whole */
     struct emb_buf in;
 };
 
 /* What is left of a batch that the socket did not take at once. */
 struct rest {
-    uv_write_t write;
+    uv_write_t write; /* first */
     struct emb_wire_header header;
 };
 
@@ -293,17 +294,26 @@ static void answered_probe(struct lane *lane)
     }
 }
 
-/* Takes an answer; false where it is not one to the oldest batch. */
+/* When it was computed, as far as that can be: a worker's word is not trusted with sums. */
+static void take_times(struct emb_pool_batch *batch, const struct emb_wire_header *h)
+{
+    uint64_t now = uv_hrtime();
+    batch->started_ns = h->started_ns < now ? h->started_ns : now;
+    batch->compute_ns = h->compute_ns < now - batch->started_ns ? h->compute_ns : now - batch->started_ns;
+}
+
+/* Takes an answer; false where it is not one to the oldest batch, or came before all of that was sent: then libuv still reads from the
+ * batch. */
 static bool take_answer(struct lane *lane, const struct emb_wire_header *h, const void *payload)
 {
     struct link_pool *p = lane->pool;
     struct emb_pool_batch *batch = lane->depth > 0 ? lane->held[0].batch : NULL;
-    if (!batch || lane->held[0].sequence != h->sequence || batch->inputs != h->inputs ||
+    if (!batch || lane->held[0].sequence != h->sequence || h->sequence > lane->link->sent ||
+        batch->inputs != h->inputs ||
         !emb_wire_answer(h, payload, batch->statuses, batch->vectors)) {
         return false;
     }
-    batch->started_ns = h->started_ns;
-    batch->compute_ns = h->compute_ns;
+    take_times(batch, h);
     lane->depth--;
     for (int i = 0; i < lane->depth; i++) {
         lane->held[i] = lane->held[i + 1];
@@ -312,7 +322,7 @@ static bool take_answer(struct lane *lane, const struct emb_wire_header *h, cons
         answered_probe(lane);
     } else {
         lane->stats.batches++;
-        lane->stats.busy_ns += h->compute_ns;
+        lane->stats.busy_ns += batch->compute_ns;
         p->pool.events.done(p->pool.events.arg, batch);
     }
     return true;
@@ -413,10 +423,13 @@ static void on_dialled(uv_stream_t *listener, int status)
 static void on_rest_written(uv_write_t *write, int status)
 {
     struct link *link = write->data;
-    emb_free(write);
-    if (status != 0) {
+    struct rest *rest = (struct rest *)write;
+    if (status == 0) {
+        link->sent = rest->header.sequence;
+    } else {
         link_drop(link);
     }
+    emb_free(rest);
 }
 
 /* Cuts the first n bytes off. */
@@ -450,6 +463,7 @@ static void send_frame(struct link *link, struct emb_wire_header *header, const 
         return;
     }
     if (written == sizeof *header + header->payload) {
+        link->sent = header->sequence;
         return;
     }
     struct rest *rest = emb_alloc(1, sizeof *rest);

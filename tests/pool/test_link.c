@@ -416,6 +416,81 @@ static void test_nonsense(void **state)
     }
 }
 
+/* An answer to a batch of which the socket has not taken all yet: what is left is still read from the batch's memory, so it is not
+ * given back. */
+static void test_answered_too_early(void **state)
+{
+    enum { TOKENS = 1 << 20 };
+    struct fixture *f = *state;
+    int fd = arrive(f, 0);
+    struct batch *a = batch(1);
+    struct emb_wire_header h;
+    a->plain.inputs = 1;
+    a->plain.ids = calloc(TOKENS, sizeof *a->plain.ids);
+    a->counts[0] = TOKENS;
+    emb_pool_submit(f->pool, 0, &a->plain);
+    assert_int_equal(recv(fd, &h, sizeof h, MSG_WAITALL), sizeof h);
+    answer(fd, &h, EMBELLAMA_OK, 1);
+    expect(f, "l1:suspect g0 ");
+    close(fd);
+    free(a->plain.ids);
+    free(a);
+}
+
+/* A large batch goes out in pieces and is answered as any other. */
+static void test_large_batch(void **state)
+{
+    enum { TOKENS = 1 << 20 };
+    struct fixture *f = *state;
+    int fd = arrive(f, 0);
+    struct batch *a = batch(1);
+    struct emb_wire_header h;
+    char piece[1 << 16];
+    a->plain.inputs = 1;
+    a->plain.ids = calloc(TOKENS, sizeof *a->plain.ids);
+    a->counts[0] = TOKENS;
+    emb_pool_submit(f->pool, 0, &a->plain);
+    assert_int_equal(recv(fd, &h, sizeof h, MSG_WAITALL), sizeof h);
+    for (uint64_t left = h.payload; left > 0;) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        ssize_t n = recv(fd, piece, left < sizeof piece ? left : sizeof piece, MSG_DONTWAIT);
+        left -= n > 0 ? (uint64_t)n : 0;
+    }
+    answer(fd, &h, EMBELLAMA_OK, 1);
+    expect(f, "d1 ");
+    close(fd);
+    expect(f, "g0 ");
+    free(a->plain.ids);
+    free(a);
+}
+
+/* Times that cannot be are not believed. */
+static void test_times(void **state)
+{
+    struct fixture *f = *state;
+    int fd = arrive(f, 0);
+    struct batch *a = batch(1);
+    char payload[2 * (1 + DIM) * 4] = {0};
+    emb_pool_submit(f->pool, 0, &a->plain);
+    struct emb_wire_header asked = hear(f, fd), h = emb_wire_answer_header(asked.sequence, asked.inputs, DIM);
+    uint64_t before = uv_hrtime();
+    h.started_ns = before - 1000;
+    h.compute_ns = UINT64_MAX;
+    say(fd, h, payload);
+    expect(f, "d1 ");
+    assert_true(a->plain.started_ns == before - 1000 && a->plain.started_ns + a->plain.compute_ns <= uv_hrtime());
+    emb_pool_submit(f->pool, 0, &a->plain);
+    asked = hear(f, fd);
+    h.sequence = asked.sequence;
+    h.started_ns = UINT64_MAX;
+    say(fd, h, payload);
+    expect(f, "d1 ");
+    assert_true(a->plain.started_ns <= uv_hrtime() && a->plain.compute_ns == 0);
+    close(fd);
+    expect(f, "g0 ");
+    free(a);
+}
+
 /* The pool is freed while a worker computes: nothing is called, nothing is left. */
 static void test_freed_busy(void **state)
 {
@@ -492,6 +567,9 @@ int main(void)
         TEST(test_unfit),
         TEST(test_strangers),
         TEST(test_nonsense),
+        TEST(test_answered_too_early),
+        TEST(test_large_batch),
+        TEST(test_times),
         TEST(test_freed_busy),
         TEST(test_watched_late),
         TEST(test_out_of_memory),
