@@ -484,7 +484,7 @@ static void test_failure_is_its_own(void **state)
 {
     (void)state;
     struct fixture f;
-    set_up(&f, 1, 100);
+    set_up_with(&f, 1, 100, BUDGET); /* one batch, whatever the pace */
     struct work *first = occupy(&f);
     struct work *good = work_new(&f, 4, 3, 10), *bad = work_new(&f, 3, 3, BAD - 1);
     submit(&f, good);
