@@ -30,6 +30,7 @@ enum {
     STOPPED_MS = 1000,     /* a stopped process is given so long to be continued */
     WORKERS_END_MS = 2000, /* workers, once told to */
     LOOKS = 4,             /* looks at a process's progress during the time that makes it stuck */
+    STARTING_LOOKS = 40,   /* and of one that has not answered anything yet: large models take their time */
     FIRST_TRIES = 5,       /* starts that may fail before anything was ever answered */
 };
 
@@ -328,7 +329,7 @@ static void look_at_progress(struct supervisor *s, struct child *c)
     c->looks = busy && progress == c->progress ? c->looks + 1 : 0;
     c->progress = progress;
     c->look_at = s->now + (uint64_t)s->options->stuck_ms * MS / LOOKS;
-    if (c->looks > LOOKS) {
+    if (c->looks > (atomic_load(&c->slot->answered) ? LOOKS : STARTING_LOOKS)) {
         kill_child(c, EMB_ENDED_STUCK);
     }
 }

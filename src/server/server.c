@@ -156,7 +156,9 @@ static void stop(struct emb_server *server)
 static void fail(struct emb_server *server, const embellama_error *error)
 {
     struct emb_control message = {.kind = EMB_CONTROL_FAILED, .value = error->code};
+    char reason[512];
     snprintf(message.text, sizeof message.text, "%s", error->message);
+    emb_log(EMB_LOG_ERROR, "front_failed", "reason=%s", emb_log_quote(error->message, reason, sizeof reason));
     tell_supervisor(&message);
     server->status = error->code;
     *server->error = *error;

@@ -108,6 +108,24 @@ def test_workers_share_the_weights(start):
     assert (sizes[4] - sizes[1]) / 3 <= 16, sizes
 
 
+def test_workers_on_nodes(start, tmp_path):
+    """--numa auto, with two simulated nodes: each worker has the processors of one, the front all."""
+    every = sorted(os.sched_getaffinity(0))
+    if len(every) < 2:
+        pytest.skip("one processor makes one node")
+    nodes = [every[:1], every[1:]]
+    (tmp_path / "online").write_text("0-1\n")
+    for i, node in enumerate(nodes):
+        (tmp_path / f"node{i}").mkdir()
+        (tmp_path / f"node{i}" / "cpulist").write_text(",".join(map(str, node)) + "\n")
+    for flags, expected in (((), [every, every]), (("--numa", "auto"), nodes)):
+        server = start("--workers", "2", "--threads", "1", *flags, *QUIET, EMBELLAMA_SYSFS_NODES=str(tmp_path))
+        pids = {role(pid): pid for pid in tree(server.process.pid)}
+        assert [sorted(os.sched_getaffinity(pids[f"embellama: worker {i}"])) for i in range(2)] == expected
+        assert sorted(os.sched_getaffinity(pids[FRONT])) == every
+        assert post(server, "computed").status_code == 200
+
+
 # ---- Inputs that end their worker
 
 
@@ -127,10 +145,10 @@ def test_poison(start, hooks, how):
     assert reply.status_code == 500, reply.text
     assert reply.headers["x-should-retry"] == "false"
     assert one_front(server) == front, "the front is the same"
+    assert api.until(lambda: len(workers(server)) == 2)
     before = workers(server)
     again = post(server, poison)
     assert again.status_code == 500 and workers(server) == before, "a retry kills nobody"
-    assert api.until(lambda: len(workers(server)) == 2)
     assert server.embed("a text of no consequence").tobytes() == want
 
 
