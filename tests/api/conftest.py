@@ -28,10 +28,10 @@ def end_with_parent():
 
 
 class Server:
-    """`embellama serve` on a free port, in a process group of its own."""
+    """`embellama serve` on a free port, in a process group of its own, with variables in its environment."""
 
-    def __init__(self, *flags):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("EMBELLAMA_")}
+    def __init__(self, *flags, **variables):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("EMBELLAMA_")} | variables
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [BINARY, "serve", "--model-path", MODEL, "--model-name", NAME, "--port", "0", *flags],

@@ -12,8 +12,8 @@ def start():
         pytest.skip(f"the load client is not at {LOAD}")
     servers = []
 
-    def begin(*flags):
-        servers.append(api.Server(*flags))
+    def begin(*flags, **variables):
+        servers.append(api.Server(*flags, **variables))
         return servers[-1]
 
     yield begin
