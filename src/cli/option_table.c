@@ -449,8 +449,8 @@ const struct emb_cli_option emb_cli_option_table[] = {
      .words = numa_words,
      .env = "EMBELLAMA_NUMA",
      .fallback = "off",
-     .help = "auto: where memory has several nodes, keep weights and threads on each; serve keeps workers on nodes. Tested on "
-             "simulated nodes only."},
+     .help = "auto: where memory has several nodes, keep weights and threads on each; serve keeps workers on nodes. "
+             "Tested on simulated nodes only."},
     {.name = "pin",
      .kind = EMB_CLI_FLAG,
      .commands = EMB_CLI_EMBED | EMB_CLI_SIMILARITY | EMB_CLI_BENCH,
