@@ -196,6 +196,14 @@ static void refuse_submit(struct request *q, enum emb_submit why)
             "This request has %zu inputs of %zu tokens in all: more than this server's queue ever holds. Split it.",
             q->r.inputs.misses, q->r.inputs.n_ids);
         return;
+    case EMB_SUBMIT_SLOW:
+        refusal->hopeless = true;
+        emb_refuse(
+            refusal, 504, "server_error", NULL, "timeout",
+            "This request of %zu tokens takes longer than its %u ms at this server's speed. Split it, or give it "
+            "more time.",
+            q->r.inputs.n_ids, q->terms.timeout_ms);
+        return;
     case EMB_SUBMIT_FULL:
         emb_refuse(refusal, 503, "server_error", NULL, "queue_full",
                    "The server is overloaded: its queue has no room for %zu more inputs. Please try again later.",

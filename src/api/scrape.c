@@ -33,6 +33,7 @@ static const char *const priorities[EMB_PRIORITIES] = {
 static const char *const refusals[EMB_SUBMITS] = {
     [EMB_SUBMIT_FULL] = "reason=\"queue_full\"",
     [EMB_SUBMIT_LATE] = "reason=\"late\"",
+    [EMB_SUBMIT_SLOW] = "reason=\"slow\"",
     [EMB_SUBMIT_TOO_LARGE] = "reason=\"too_large\"",
     [EMB_SUBMIT_BREAKER] = "reason=\"breaker_open\"",
 };

@@ -261,7 +261,8 @@ static void linear(const struct pass *p, const struct emb_linear *l, struct inpu
     size_t members = (size_t)emb_team_size(p->team), panels = ceil_div(l->n, gemm->nr);
     size_t groups = 1;
     if (members > 1) {
-        groups = ceil_div(3 * members, step.row_blocks); /* three items a member even out what a preempted thread loses */
+        groups =
+            ceil_div(3 * members, step.row_blocks); /* three items a member even out what a preempted thread loses */
     } else if (step.row_blocks > 1) {
         groups = ceil_div(l->n * l->k * gemm->a_size, WEIGHT_GROUP);
     }

@@ -303,12 +303,11 @@ static size_t tokens_of(const struct emb_scheduler *s, const struct emb_job *job
     return tokens;
 }
 
-/* How long a job will take from now on: what is ahead of it, itself, and the rest of the batch that its last input will
+/* How long a job will take with so many tokens ahead of it: these, itself, and the rest of the batch that its last input will
  * be in; and a quarter more for what is not foreseen. To refuse what might have made it costs nobody else anything. */
-static uint64_t predict_ns(const struct emb_scheduler *s, const struct emb_job *job, size_t tokens)
+static uint64_t predict_ns(const struct emb_scheduler *s, const struct emb_job *job, size_t tokens, size_t ahead)
 {
     size_t workers = (size_t)(s->ready > 0 ? s->ready : s->layout.workers);
-    size_t ahead = s->running_tokens + emb_queue_ahead(s->queue, job->priority, job->client, tokens);
     size_t own = job->inputs < workers ? job->inputs : workers, rest = emb_batches_budget(s);
     rest = rest < ahead ? rest : ahead;
     uint64_t ns =
@@ -335,10 +334,14 @@ static enum emb_submit judge(const struct emb_scheduler *s, const struct emb_job
     if (counts->inputs > s->queue_size - job->inputs || counts->tokens > s->queue_tokens - tokens) {
         return EMB_SUBMIT_FULL;
     }
-    if (job->deadline_ns > 0 && !job->partial && now_ns + predict_ns(s, job, tokens) > job->deadline_ns) {
-        return EMB_SUBMIT_LATE;
+    if (job->deadline_ns == 0 || job->partial) {
+        return EMB_SUBMIT_QUEUED;
     }
-    return EMB_SUBMIT_QUEUED;
+    size_t ahead = s->running_tokens + emb_queue_ahead(s->queue, job->priority, job->client, tokens);
+    if (now_ns + predict_ns(s, job, tokens, ahead) <= job->deadline_ns) {
+        return EMB_SUBMIT_QUEUED;
+    }
+    return now_ns + predict_ns(s, job, tokens, 0) > job->deadline_ns ? EMB_SUBMIT_SLOW : EMB_SUBMIT_LATE;
 }
 
 enum emb_submit emb_scheduler_submit(struct emb_scheduler *s, struct emb_job *job)

@@ -77,11 +77,12 @@ bool emb_scheduler_idle(const struct emb_scheduler *scheduler);
 enum emb_submit {
     EMB_SUBMIT_QUEUED,
     EMB_SUBMIT_FULL,      /* more inputs or tokens than may wait, now, or no memory for them */
-    EMB_SUBMIT_LATE,      /* it would not be ready by its deadline, at the speed measured */
+    EMB_SUBMIT_LATE,      /* it would not be ready by its deadline, at the speed measured, after what waits */
+    EMB_SUBMIT_SLOW,      /* nor would it be if nothing waited */
     EMB_SUBMIT_TOO_LARGE, /* more inputs or tokens than may ever wait */
     EMB_SUBMIT_BREAKER,   /* nothing can be computed: the workers keep dying, or all they compute fails */
 };
-enum { EMB_SUBMITS = 5 };
+enum { EMB_SUBMITS = 6 };
 
 /* Queues a job, or refuses it at once: then nothing is kept. An input that is known to end workers gets E_CRASHED
  * without being computed. */

@@ -655,6 +655,8 @@ static void test_what_cannot_make_it_is_refused(void **state)
     struct work *large = submit(&f, 4, 500, 1000);
     turn(&f);
     struct work *w = work_new(&f, 1, 500, 5000);
+    w->job.deadline_ns = uv_hrtime() + UINT64_C(400000000);
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &w->job), EMB_SUBMIT_SLOW);
     w->job.deadline_ns = uv_hrtime() + UINT64_C(4300000000);
     assert_int_equal(emb_scheduler_submit(f.scheduler, &w->job), EMB_SUBMIT_LATE);
     w->job.deadline_ns = uv_hrtime() + UINT64_C(5500000000);
