@@ -1,4 +1,4 @@
-/* Scalar conversions of bfloat16, and the packed form the bf16 matrix products share. */
+/* Scalar conversions of bfloat16. */
 #ifndef EMB_KERNEL_BF16_H
 #define EMB_KERNEL_BF16_H
 
@@ -23,6 +23,14 @@ static inline emb_bf16 emb_bf16_from_f32(float f)
         return (emb_bf16)(u >> 16 | 0x40u);
     }
     return (emb_bf16)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+/* Two elements as one number, the lower index in the lower half. */
+static inline int emb_bf16_load_pair(const emb_bf16 *from)
+{
+    int pair;
+    memcpy(&pair, from, sizeof(pair));
+    return pair;
 }
 
 #endif

@@ -108,6 +108,9 @@ void emb_panel_run(const struct emb_gemm_job *job, const struct emb_panel_kernel
 size_t emb_panel_size(size_t n, size_t k, const struct emb_panel_kernel *kernel)
 {
     size_t columns, depth, bytes;
+    if (kernel->i8 && k > EMB_I8_MAX_K) {
+        return 0;
+    }
     if (__builtin_add_overflow(n, kernel->nr - 1, &columns) || __builtin_add_overflow(k, kernel->k_step - 1, &depth) ||
         __builtin_mul_overflow(depth, kernel->nr * kernel->element, &bytes) || bytes > SIZE_MAX - 64) {
         return 0;
@@ -138,7 +141,9 @@ static void pack_panel_f32(float *out, const float *src, size_t columns, size_t 
     }
 }
 
-static void pack_panel_bf16(emb_bf16 *out, const float *src, size_t columns, size_t k, size_t nr)
+/* step divides PACK_CHUNK; inline, as a constant step is much faster. */
+static inline __attribute__((always_inline)) void pack_panel_bf16(emb_bf16 *out, const float *src, size_t columns,
+                                                                  size_t k, size_t nr, size_t step)
 {
     for (size_t p0 = 0; p0 < k; p0 += PACK_CHUNK, out += PACK_CHUNK * nr) {
         size_t count = k - p0 < PACK_CHUNK ? k - p0 : PACK_CHUNK;
@@ -147,29 +152,13 @@ static void pack_panel_bf16(emb_bf16 *out, const float *src, size_t columns, siz
             for (size_t i = 0; i < count; i++) {
                 row[i] = emb_bf16_from_f32(src[c * k + p0 + i]);
             }
-            for (size_t i = 0; i < count; i += 2) {
-                memcpy(out + i * nr + c * 2, row + i, 2 * sizeof(*row));
+            for (size_t i = 0; i < count; i += step) {
+                memcpy(out + i * nr + c * step, row + i, step * sizeof(*row));
             }
         }
-        for (size_t i = 0; i < count; i += 2) {
-            memset(out + i * nr + 2 * columns, 0, 2 * (nr - columns) * sizeof(*out));
+        for (size_t i = 0; i < count; i += step) {
+            memset(out + i * nr + step * columns, 0, step * (nr - columns) * sizeof(*out));
         }
-    }
-}
-
-void emb_panel_pack_f32(float *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr)
-{
-    for (size_t c0 = r0; c0 < r1; c0 += nr) {
-        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
-        pack_panel_f32(dst + c0 * k, w + (c0 - r0) * k, columns, k, nr);
-    }
-}
-
-void emb_panel_pack_bf16(emb_bf16 *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr)
-{
-    for (size_t c0 = r0; c0 < r1; c0 += nr) {
-        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
-        pack_panel_bf16(dst + c0 * (k + k % 2), w + (c0 - r0) * k, columns, k, nr);
     }
 }
 
@@ -194,15 +183,14 @@ static void put_column_i8(int8_t *panel, const int8_t *q, size_t column, size_t 
 
 /* Quantises elements p0 .. p0 + count of the panel's columns; sums gets what they add up to. */
 static void pack_chunk_i8(int8_t *panel, const float *src, size_t columns, size_t k, size_t p0,
-                          const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows,
-                          const struct emb_i8_scale *scales, int32_t *sums)
+                          const struct emb_panel_kernel *kernel, const struct emb_i8_scale *scales, int32_t *sums)
 {
     size_t block = emb_i8_block(k);
     size_t count = k - p0 < EMB_I8_BLOCK ? k - p0 : EMB_I8_BLOCK;
     for (size_t c = 0; c < columns; c++) {
         int8_t q[EMB_I8_BLOCK] = {0};
         if (scales[c].inverse > 0.0f) {
-            rows->quantise(src + c * k + p0, count, block, scales[c].inverse, q);
+            kernel->i8->quantise(src + c * k + p0, count, block, scales[c].inverse, q);
         }
         for (size_t i = 0; i < EMB_I8_BLOCK; i++) {
             sums[c] += q[i];
@@ -212,33 +200,44 @@ static void pack_chunk_i8(int8_t *panel, const float *src, size_t columns, size_
 }
 
 static void pack_panel_i8(int8_t *panel, const float *src, size_t columns, size_t k,
-                          const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows)
+                          const struct emb_panel_kernel *kernel)
 {
     struct emb_i8_scale scales[EMB_PANEL_MAX_NR];
     int32_t starts[EMB_PANEL_MAX_NR] = {0};
     float ends[EMB_PANEL_MAX_NR] = {0};
     size_t block = emb_i8_block(k), bytes = panel_elements(k, kernel);
     for (size_t c = 0; c < columns; c++) {
-        scales[c] = emb_i8_scale_of(rows->max_bits(src + c * k, k, block));
+        scales[c] = emb_i8_scale_of(kernel->i8->max_bits(src + c * k, k, block));
         ends[c] = scales[c].scale / (float)block;
     }
     memset(panel, 0, bytes);
     for (size_t p = 0; p < k; p += EMB_I8_BLOCK) {
-        pack_chunk_i8(panel, src, columns, k, p, kernel, rows, scales, starts);
+        pack_chunk_i8(panel, src, columns, k, p, kernel, scales, starts);
     }
     for (size_t c = 0; c < columns; c++) {
-        starts[c] *= -rows->offset;
+        starts[c] *= -kernel->i8->offset;
     }
     memcpy(panel + bytes, starts, kernel->nr * sizeof(*starts));
     memcpy(panel + bytes + kernel->nr * sizeof(*starts), ends, kernel->nr * sizeof(*ends));
 }
 
-void emb_panel_pack_i8(int8_t *dst, const float *w, size_t r0, size_t r1, size_t k,
-                       const struct emb_panel_kernel *kernel, const struct emb_panel_i8_rows *rows)
+void emb_panel_pack(void *dst, const float *w, size_t r0, size_t r1, size_t k, const struct emb_panel_kernel *kernel)
 {
-    size_t bytes = panel_elements(k, kernel) + kernel->end;
-    for (size_t c0 = r0; c0 < r1; c0 += kernel->nr) {
-        size_t columns = r1 - c0 < kernel->nr ? r1 - c0 : kernel->nr;
-        pack_panel_i8(dst + c0 / kernel->nr * bytes, w + (c0 - r0) * k, columns, k, kernel, rows);
+    size_t bytes = panel_elements(k, kernel), nr = kernel->nr, step = kernel->k_step;
+    size_t used = (k + step - 1) / step * step * nr * kernel->element;
+    for (size_t c0 = r0; c0 < r1; c0 += nr) {
+        char *panel = (char *)dst + c0 / nr * (bytes + kernel->end);
+        const float *src = w + (c0 - r0) * k;
+        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
+        if (kernel->i8) {
+            pack_panel_i8((int8_t *)panel, src, columns, k, kernel);
+        } else if (kernel->element == sizeof(float)) {
+            pack_panel_f32((float *)(void *)panel, src, columns, k, nr);
+        } else if (step == 2) {
+            pack_panel_bf16((emb_bf16 *)(void *)panel, src, columns, k, nr, 2);
+        } else {
+            pack_panel_bf16((emb_bf16 *)(void *)panel, src, columns, k, nr, step);
+        }
+        memset(panel + used, 0, bytes - used);
     }
 }

@@ -102,25 +102,20 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
     }
 }
 
-EMB_NEON_TILES(bf16)
+EMB_PANEL_TILES_4(bf16)
 
-static emb_panel_tile_fn *const tiles[] = {EMB_NEON_NAMES(bf16)};
-
-static const struct emb_panel_kernel kernel = {
+static const struct emb_panel_kernel kernel_bf16 = {
     .nr = NR,
     .mr = MR,
     .lanes = LANES,
     .a_size = sizeof(emb_bf16),
     .element = sizeof(emb_bf16),
     .k_step = K_STEP,
-    .tiles = tiles,
+    .tiles = tiles_bf16,
     .finish = finish,
 };
 
-static size_t packed_size(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel);
-}
+EMB_PANEL_FUNCTIONS(bf16, kernel_bf16)
 
 static void f32_to_bf16(const float *x, size_t n, emb_bf16 *y)
 {
@@ -136,17 +131,6 @@ static void encode(const float *x, size_t rows, size_t k, void *a, float *scales
     f32_to_bf16(x, rows * k, a);
 }
 
-static void pack(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_pack_bf16_neon(dst, w, r0, r1, k, NR, K_STEP);
-}
-
-static void run(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel);
-}
-
 void emb_kernels_init_bf16(struct emb_kernels *t)
 {
     t->f32_to_bf16 = f32_to_bf16;
@@ -157,8 +141,6 @@ void emb_kernels_init_bf16(struct emb_kernels *t)
         .mr = MR,
         .a_size = sizeof(emb_bf16),
         .encode = encode,
-        .packed_size = packed_size,
-        .pack = pack,
-        .run = run,
+        EMB_PANEL_MEMBERS(bf16),
     };
 }

@@ -99,9 +99,7 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
     }
 }
 
-EMB_NEON_TILES(i8)
-
-static emb_panel_tile_fn *const tiles[] = {EMB_NEON_NAMES(i8)};
+EMB_PANEL_TILES_4(i8)
 
 static const struct emb_panel_kernel kernel = {
     .nr = NR,
@@ -110,27 +108,13 @@ static const struct emb_panel_kernel kernel = {
     .a_size = sizeof(int8_t),
     .element = sizeof(int8_t),
     .k_step = K_STEP,
-    .end = NR * (sizeof(int32_t) + sizeof(float)),
-    .tiles = tiles,
+    .end = EMB_PANEL_END_I8(NR),
+    .tiles = tiles_i8,
     .finish = finish,
+    .i8 = &emb_i8_rows_neon,
 };
 
-static size_t packed_size(size_t n, size_t k)
-{
-    return k <= EMB_I8_MAX_K ? emb_panel_size(n, k, &kernel) : 0;
-}
-
-static void pack(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_i8(dst, w, r0, r1, k, &kernel, &emb_i8_rows_neon);
-}
-
-static void run(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel);
-}
-
+EMB_PANEL_FUNCTIONS(i8, kernel)
 void emb_kernels_init_i8mm(struct emb_kernels *t)
 {
     t->gemm_i8 = (struct emb_gemm){
@@ -140,8 +124,6 @@ void emb_kernels_init_i8mm(struct emb_kernels *t)
         .mr = MR,
         .a_size = sizeof(int8_t),
         .encode = emb_encode_i8_neon,
-        .packed_size = packed_size,
-        .pack = pack,
-        .run = run,
+        EMB_PANEL_MEMBERS(i8),
     };
 }

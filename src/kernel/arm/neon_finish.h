@@ -46,23 +46,4 @@ static void finish(const struct emb_gemm_job *job, const struct emb_panel_tile *
     }
 }
 
-/* The names of a type's tiles, type_<rows>x<vectors>, and their functions, which call tile_<type>. */
-#define EMB_NEON_TILE(type, rows, vectors)                                                                             \
-    static void type##_##rows##x##vectors(const struct emb_panel_tile *t)                                              \
-    {                                                                                                                  \
-        tile_##type(t, rows, vectors);                                                                                 \
-    }
-#define EMB_NEON_TILE_ROW(type, rows)                                                                                  \
-    EMB_NEON_TILE(type, rows, 1)                                                                                       \
-    EMB_NEON_TILE(type, rows, 2) EMB_NEON_TILE(type, rows, 3) EMB_NEON_TILE(type, rows, 4)
-#define EMB_NEON_TILES(type)                                                                                           \
-    EMB_NEON_TILE_ROW(type, 1)                                                                                         \
-    EMB_NEON_TILE_ROW(type, 2)                                                                                         \
-    EMB_NEON_TILE_ROW(type, 3)                                                                                         \
-    EMB_NEON_TILE_ROW(type, 4) EMB_NEON_TILE_ROW(type, 5) EMB_NEON_TILE_ROW(type, 6)
-#define EMB_NEON_NAMES_ROW(type, rows) type##_##rows##x1, type##_##rows##x2, type##_##rows##x3, type##_##rows##x4
-#define EMB_NEON_NAMES(type)                                                                                           \
-    EMB_NEON_NAMES_ROW(type, 1), EMB_NEON_NAMES_ROW(type, 2), EMB_NEON_NAMES_ROW(type, 3),                             \
-        EMB_NEON_NAMES_ROW(type, 4), EMB_NEON_NAMES_ROW(type, 5), EMB_NEON_NAMES_ROW(type, 6)
-
 #endif

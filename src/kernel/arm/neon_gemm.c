@@ -9,8 +9,6 @@
 #define EMB_NEON_TO_BF16(x) emb_neon_to_bf16(x)
 #include "kernel/arm/neon_finish.h"
 
-#include <string.h>
-
 #define MR EMB_NEON_MR
 #define NR EMB_NEON_NR
 #define LANES EMB_NEON_LANES
@@ -74,11 +72,8 @@ EMB_NEON_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size
     put_tile(t, acc, rows, vectors);
 }
 
-EMB_NEON_TILES(f32)
-EMB_NEON_TILES(bf16)
-
-static emb_panel_tile_fn *const tiles_f32[] = {EMB_NEON_NAMES(f32)};
-static emb_panel_tile_fn *const tiles_bf16[] = {EMB_NEON_NAMES(bf16)};
+EMB_PANEL_TILES_4(f32)
+EMB_PANEL_TILES_4(bf16)
 
 static const struct emb_panel_kernel kernel_f32 = {
     .nr = NR,
@@ -102,60 +97,13 @@ static const struct emb_panel_kernel kernel_bf16 = {
     .finish = finish,
 };
 
-void emb_pack_bf16_neon(emb_bf16 *dst, const float *w, size_t r0, size_t r1, size_t k, size_t nr, size_t step)
-{
-    size_t elements = ((k + step - 1) / step * step * nr + 31) / 32 * 32;
-    for (size_t c0 = r0; c0 < r1; c0 += nr) {
-        emb_bf16 *panel = dst + c0 / nr * elements;
-        size_t columns = r1 - c0 < nr ? r1 - c0 : nr;
-        memset(panel, 0, elements * sizeof(*panel));
-        for (size_t p = 0; p < k; p += step) {
-            size_t count = k - p < step ? k - p : step;
-            for (size_t c = 0; c < columns; c++) {
-                for (size_t i = 0; i < count; i++) {
-                    panel[p * nr + c * step + i] = emb_bf16_from_f32(w[(c0 - r0 + c) * k + p + i]);
-                }
-            }
-        }
-    }
-}
-
-static size_t size_f32(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel_f32);
-}
-
-static size_t size_bf16(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel_bf16);
-}
+EMB_PANEL_FUNCTIONS(f32, kernel_f32)
+EMB_PANEL_FUNCTIONS(bf16, kernel_bf16)
 
 static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
 {
     (void)scales;
     emb_f32_to_bf16_neon(x, rows * k, a);
-}
-
-static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_f32(dst, w, r0, r1, k, NR);
-}
-
-static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_pack_bf16_neon(dst, w, r0, r1, k, NR, 1);
-}
-
-static void run_f32(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel_f32);
-}
-
-static void run_bf16(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel_bf16);
 }
 
 const struct emb_gemm emb_gemm_f32_neon = {
@@ -164,9 +112,7 @@ const struct emb_gemm emb_gemm_f32_neon = {
     .nr = NR,
     .mr = MR,
     .a_size = sizeof(float),
-    .packed_size = size_f32,
-    .pack = pack_f32,
-    .run = run_f32,
+    EMB_PANEL_MEMBERS(f32),
 };
 
 const struct emb_gemm emb_gemm_bf16_neon = {
@@ -176,7 +122,5 @@ const struct emb_gemm emb_gemm_bf16_neon = {
     .mr = MR,
     .a_size = sizeof(emb_bf16),
     .encode = encode_bf16,
-    .packed_size = size_bf16,
-    .pack = pack_bf16,
-    .run = run_bf16,
+    EMB_PANEL_MEMBERS(bf16),
 };

@@ -178,9 +178,7 @@ EMB_NEON_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t
     }
 }
 
-EMB_NEON_TILES(i8)
-
-static emb_panel_tile_fn *const tiles[] = {EMB_NEON_NAMES(i8)};
+EMB_PANEL_TILES_4(i8)
 
 static const struct emb_panel_kernel kernel = {
     .nr = NR,
@@ -189,27 +187,13 @@ static const struct emb_panel_kernel kernel = {
     .a_size = sizeof(int8_t),
     .element = sizeof(int16_t),
     .k_step = 1,
-    .end = NR * (sizeof(int32_t) + sizeof(float)),
-    .tiles = tiles,
+    .end = EMB_PANEL_END_I8(NR),
+    .tiles = tiles_i8,
     .finish = finish,
+    .i8 = &emb_i8_rows_neon,
 };
 
-static size_t packed_size(size_t n, size_t k)
-{
-    return k <= EMB_I8_MAX_K ? emb_panel_size(n, k, &kernel) : 0;
-}
-
-static void pack(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_i8(dst, w, r0, r1, k, &kernel, &emb_i8_rows_neon);
-}
-
-static void run(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel);
-}
-
+EMB_PANEL_FUNCTIONS(i8, kernel)
 const struct emb_gemm emb_gemm_i8_neon = {
     .name = "i8_neon",
     .native = false,
@@ -217,7 +201,5 @@ const struct emb_gemm emb_gemm_i8_neon = {
     .mr = MR,
     .a_size = sizeof(int8_t),
     .encode = emb_encode_i8_neon,
-    .packed_size = packed_size,
-    .pack = pack,
-    .run = run,
+    EMB_PANEL_MEMBERS(i8),
 };

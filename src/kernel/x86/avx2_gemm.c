@@ -3,9 +3,8 @@
  * A tile is up to 6 rows by 2 vectors: 12 accumulators of the 16 registers. */
 #include "kernel/x86/avx2_tier.h"
 
+#include "kernel/bf16.h"
 #include "kernel/x86/avx2_finish.h"
-
-#include <string.h>
 
 #define MR 6
 #define NR 16
@@ -60,13 +59,6 @@ TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t ve
     store(t, acc, rows, vectors);
 }
 
-static inline int load_pair(const emb_bf16 *a)
-{
-    int pair;
-    memcpy(&pair, a, sizeof(pair));
-    return pair;
-}
-
 /* The bf16 in the lower or the upper half of each lane, as f32. The mask stays in memory: there is no register for it. */
 TILE_INLINE __m256 widen(__m256i pairs, bool upper)
 {
@@ -97,7 +89,7 @@ TILE_INLINE void bf16_step(__m256 acc[MR][2], const emb_bf16 *a, size_t lda, con
     }
     EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-        __m256 x = widen(_mm256_set1_epi32(single ? a[r * lda] : load_pair(a + r * lda)), upper);
+        __m256 x = widen(_mm256_set1_epi32(single ? a[r * lda] : emb_bf16_load_pair(a + r * lda)), upper);
         EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = add_product(acc[r][v], x, b[v]);
@@ -123,31 +115,8 @@ TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t v
     store(t, acc, rows, vectors);
 }
 
-#define TILE(type, rows, vectors)                                                                                      \
-    static void type##_##rows##x##vectors(const struct emb_panel_tile *t)                                              \
-    {                                                                                                                  \
-        tile_##type(t, rows, vectors);                                                                                 \
-    }
-#define TILES(type, rows) TILE(type, rows, 1) TILE(type, rows, 2)
-#define NAMES(type)                                                                                                    \
-    type##_1x1, type##_1x2, type##_2x1, type##_2x2, type##_3x1, type##_3x2, type##_4x1, type##_4x2, type##_5x1,        \
-        type##_5x2, type##_6x1, type##_6x2
-
-TILES(f32, 1)
-TILES(f32, 2)
-TILES(f32, 3)
-TILES(f32, 4)
-TILES(f32, 5)
-TILES(f32, 6)
-TILES(bf16, 1)
-TILES(bf16, 2)
-TILES(bf16, 3)
-TILES(bf16, 4)
-TILES(bf16, 5)
-TILES(bf16, 6)
-
-static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
-static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
+EMB_PANEL_TILES_2(f32)
+EMB_PANEL_TILES_2(bf16)
 
 static const struct emb_panel_kernel kernel_f32 = {
     .nr = NR,
@@ -171,42 +140,13 @@ static const struct emb_panel_kernel kernel_bf16 = {
     .finish = finish,
 };
 
-static size_t size_f32(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel_f32);
-}
-
-static size_t size_bf16(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel_bf16);
-}
+EMB_PANEL_FUNCTIONS(f32, kernel_f32)
+EMB_PANEL_FUNCTIONS(bf16, kernel_bf16)
 
 static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
 {
     (void)scales;
     emb_f32_to_bf16_avx2(x, rows * k, a);
-}
-
-static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_f32(dst, w, r0, r1, k, NR);
-}
-
-static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_bf16(dst, w, r0, r1, k, NR);
-}
-
-static void run_f32(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel_f32);
-}
-
-static void run_bf16(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel_bf16);
 }
 
 const struct emb_gemm emb_gemm_f32_avx2 = {
@@ -215,9 +155,7 @@ const struct emb_gemm emb_gemm_f32_avx2 = {
     .nr = NR,
     .mr = MR,
     .a_size = sizeof(float),
-    .packed_size = size_f32,
-    .pack = pack_f32,
-    .run = run_f32,
+    EMB_PANEL_MEMBERS(f32),
 };
 
 const struct emb_gemm emb_gemm_bf16_avx2 = {
@@ -227,7 +165,5 @@ const struct emb_gemm emb_gemm_bf16_avx2 = {
     .mr = MR,
     .a_size = sizeof(emb_bf16),
     .encode = encode_bf16,
-    .packed_size = size_bf16,
-    .pack = pack_bf16,
-    .run = run_bf16,
+    EMB_PANEL_MEMBERS(bf16),
 };

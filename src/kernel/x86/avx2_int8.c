@@ -88,35 +88,7 @@ INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vectors)
     }
 }
 
-#define TILE(rows, vectors)                                                                                            \
-    static void i8_##rows##x##vectors(const struct emb_panel_tile *t)                                                  \
-    {                                                                                                                  \
-        tile_i8(t, rows, vectors);                                                                                     \
-    }
-#define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2)
-#define NAMES_ROW(rows) i8_##rows##x1, i8_##rows##x2
-
-TILE_ROW(1)
-TILE_ROW(2)
-TILE_ROW(3)
-TILE_ROW(4)
-TILE_ROW(5)
-TILE_ROW(6)
-
-static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
-                                           NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
-
-static const struct emb_panel_kernel kernel = {
-    .nr = NR,
-    .mr = MR,
-    .lanes = LANES,
-    .a_size = sizeof(int16_t),
-    .element = sizeof(int16_t),
-    .k_step = STEP,
-    .end = NR * (sizeof(int32_t) + sizeof(float)),
-    .tiles = tiles,
-    .finish = finish,
-};
+EMB_PANEL_TILES_2(i8)
 
 /* ---- Conversion of rows ---- */
 
@@ -283,23 +255,22 @@ static void encode(const float *x, size_t rows, size_t k, void *a, float *scales
 
 /* ---- The table's entry ---- */
 
-static size_t packed_size(size_t n, size_t k)
-{
-    return k <= EMB_I8_MAX_K ? emb_panel_size(n, k, &kernel) : 0;
-}
+static const struct emb_panel_i8_rows rows = {max_bits, quantise, 0};
 
-static void pack(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    static const struct emb_panel_i8_rows rows = {max_bits, quantise, 0};
-    (void)n;
-    emb_panel_pack_i8(dst, w, r0, r1, k, &kernel, &rows);
-}
+static const struct emb_panel_kernel kernel = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(int16_t),
+    .element = sizeof(int16_t),
+    .k_step = STEP,
+    .end = EMB_PANEL_END_I8(NR),
+    .tiles = tiles_i8,
+    .finish = finish,
+    .i8 = &rows,
+};
 
-static void run(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel);
-}
-
+EMB_PANEL_FUNCTIONS(i8, kernel)
 const struct emb_gemm emb_gemm_i8_avx2 = {
     .name = "i8_avx2",
     .native = true,
@@ -307,7 +278,5 @@ const struct emb_gemm emb_gemm_i8_avx2 = {
     .mr = MR,
     .a_size = sizeof(int16_t),
     .encode = encode,
-    .packed_size = packed_size,
-    .pack = pack,
-    .run = run,
+    EMB_PANEL_MEMBERS(i8),
 };

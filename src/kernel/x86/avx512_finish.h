@@ -8,6 +8,31 @@
 
 #define EMB512_FINISH_INLINE static inline __attribute__((always_inline))
 
+/* For tiles of up to 6 rows by 4 vectors of f32: what they start from, and their sums, with the bias, to where the tile
+ * keeps them. */
+EMB512_FINISH_INLINE void emb512_clear(__m512 acc[][4], size_t rows, size_t vectors)
+{
+    EMB_UNROLL
+    for (size_t r = 0; r < rows; r++) {
+        EMB_UNROLL
+        for (size_t v = 0; v < vectors; v++) {
+            acc[r][v] = _mm512_setzero_ps();
+        }
+    }
+}
+
+EMB512_FINISH_INLINE void emb512_put(const struct emb_panel_tile *t, const __m512 acc[][4], size_t rows, size_t vectors)
+{
+    EMB_UNROLL
+    for (size_t r = 0; r < rows; r++) {
+        EMB_UNROLL
+        for (size_t v = 0; v < vectors; v++) {
+            __m512 x = _mm512_add_ps(acc[r][v], _mm512_load_ps(t->bias + v * 16));
+            _mm512_storeu_ps(t->values + r * t->stride + v * 16, x);
+        }
+    }
+}
+
 EMB512_FINISH_INLINE void finish_store(const struct emb_gemm_job *job, size_t at, const __m512 x[4],
                                        const __mmask16 masks[4], bool whole)
 {

@@ -4,9 +4,8 @@
  * and the loop needs few loads. More rows would put more lines of a (often a power of two apart) into one set of L1. */
 #include "kernel/x86/avx512_tier.h"
 
+#include "kernel/bf16.h"
 #include "kernel/panel.h"
-
-#include <string.h>
 
 #define EMB512_TO_BF16(x) emb512_to_bf16(x)
 #include "kernel/x86/avx512_finish.h"
@@ -16,35 +15,12 @@
 #define LANES 16
 #define TILE_INLINE static inline __attribute__((always_inline))
 
-TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
-{
-    EMB_UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        EMB_UNROLL
-        for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = _mm512_setzero_ps();
-        }
-    }
-}
-
-TILE_INLINE void store(const struct emb_panel_tile *t, const __m512 acc[MR][4], size_t rows, size_t vectors)
-{
-    EMB_UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        EMB_UNROLL
-        for (size_t v = 0; v < vectors; v++) {
-            __m512 x = _mm512_add_ps(acc[r][v], _mm512_load_ps(t->bias + v * LANES));
-            _mm512_storeu_ps(t->values + r * t->stride + v * LANES, x);
-        }
-    }
-}
-
 TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
     const float *a = t->a, *w = t->panel;
     size_t lda = t->lda, k = t->k;
     __m512 acc[MR][4];
-    clear(acc, rows, vectors);
+    emb512_clear(acc, rows, vectors);
     for (size_t p = 0; p < k; p++) {
         __m512 b[4];
         EMB_UNROLL
@@ -60,14 +36,7 @@ TILE_INLINE void tile_f32(const struct emb_panel_tile *t, size_t rows, size_t ve
             }
         }
     }
-    store(t, acc, rows, vectors);
-}
-
-static inline int load_pair(const emb_bf16 *a)
-{
-    int pair;
-    memcpy(&pair, a, sizeof(pair));
-    return pair;
+    emb512_put(t, acc, rows, vectors);
 }
 
 /* The bf16 in the lower or the upper half of each lane, as f32. */
@@ -95,7 +64,7 @@ TILE_INLINE void bf16_step(__m512 acc[MR][4], const emb_bf16 *a, size_t lda, con
     }
     EMB_UNROLL
     for (size_t r = 0; r < rows; r++) {
-        __m512 x = widen(_mm512_set1_epi32(single ? a[r * lda] : load_pair(a + r * lda)), upper);
+        __m512 x = widen(_mm512_set1_epi32(single ? a[r * lda] : emb_bf16_load_pair(a + r * lda)), upper);
         EMB_UNROLL
         for (size_t v = 0; v < vectors; v++) {
             acc[r][v] = add_product(acc[r][v], x, b[v]);
@@ -108,7 +77,7 @@ TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t v
     const emb_bf16 *a = t->a, *w = t->panel;
     size_t lda = t->lda, k = t->k;
     __m512 acc[MR][4];
-    clear(acc, rows, vectors);
+    emb512_clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
         bf16_step(acc, a + p, lda, w + p * NR, false, false, rows, vectors);
         /* Load again rather than keep both halves: there are no registers left for them. */
@@ -118,27 +87,11 @@ TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t v
     if (k % 2) {
         bf16_step(acc, a + k - 1, lda, w + (k - 1) * NR, false, true, rows, vectors);
     }
-    store(t, acc, rows, vectors);
+    emb512_put(t, acc, rows, vectors);
 }
 
-#define TILE(type, rows, vectors)                                                                                      \
-    static void type##_##rows##x##vectors(const struct emb_panel_tile *t)                                              \
-    {                                                                                                                  \
-        tile_##type(t, rows, vectors);                                                                                 \
-    }
-#define TILE_ROW(type, rows) TILE(type, rows, 1) TILE(type, rows, 2) TILE(type, rows, 3) TILE(type, rows, 4)
-#define TILES(type)                                                                                                    \
-    TILE_ROW(type, 1) TILE_ROW(type, 2) TILE_ROW(type, 3) TILE_ROW(type, 4) TILE_ROW(type, 5) TILE_ROW(type, 6)
-#define NAMES_ROW(type, rows) type##_##rows##x1, type##_##rows##x2, type##_##rows##x3, type##_##rows##x4
-#define NAMES(type)                                                                                                    \
-    NAMES_ROW(type, 1), NAMES_ROW(type, 2), NAMES_ROW(type, 3), NAMES_ROW(type, 4), NAMES_ROW(type, 5),                \
-        NAMES_ROW(type, 6)
-
-TILES(f32)
-TILES(bf16)
-
-static emb_panel_tile_fn *const tiles_f32[] = {NAMES(f32)};
-static emb_panel_tile_fn *const tiles_bf16[] = {NAMES(bf16)};
+EMB_PANEL_TILES_4(f32)
+EMB_PANEL_TILES_4(bf16)
 
 static const struct emb_panel_kernel kernel_f32 = {
     .nr = NR,
@@ -162,42 +115,13 @@ static const struct emb_panel_kernel kernel_bf16 = {
     .finish = finish,
 };
 
-static size_t size_f32(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel_f32);
-}
-
-static size_t size_bf16(size_t n, size_t k)
-{
-    return emb_panel_size(n, k, &kernel_bf16);
-}
+EMB_PANEL_FUNCTIONS(f32, kernel_f32)
+EMB_PANEL_FUNCTIONS(bf16, kernel_bf16)
 
 static void encode_bf16(const float *x, size_t rows, size_t k, void *a, float *scales)
 {
     (void)scales;
     emb_f32_to_bf16_avx512(x, rows * k, a);
-}
-
-static void pack_f32(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_f32(dst, w, r0, r1, k, NR);
-}
-
-static void pack_bf16(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_bf16(dst, w, r0, r1, k, NR);
-}
-
-static void run_f32(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel_f32);
-}
-
-static void run_bf16(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &kernel_bf16);
 }
 
 const struct emb_gemm emb_gemm_f32_avx512 = {
@@ -206,9 +130,7 @@ const struct emb_gemm emb_gemm_f32_avx512 = {
     .nr = NR,
     .mr = MR,
     .a_size = sizeof(float),
-    .packed_size = size_f32,
-    .pack = pack_f32,
-    .run = run_f32,
+    EMB_PANEL_MEMBERS(f32),
 };
 
 const struct emb_gemm emb_gemm_bf16_avx512 = {
@@ -218,7 +140,5 @@ const struct emb_gemm emb_gemm_bf16_avx512 = {
     .mr = MR,
     .a_size = sizeof(emb_bf16),
     .encode = encode_bf16,
-    .packed_size = size_bf16,
-    .pack = pack_bf16,
-    .run = run_bf16,
+    EMB_PANEL_MEMBERS(bf16),
 };

@@ -14,10 +14,10 @@
  */
 #include "kernel/x86/avx512_tier.h"
 
+#include "kernel/bf16.h"
+
 #define EMB512_TO_BF16(x) ((__m256i)_mm512_cvtneps_pbh(x))
 #include "kernel/x86/avx512_attention.h"
-
-#include <string.h>
 
 #define MR EMB_ATTENTION_MR
 #define KEY_BLOCK 128
@@ -92,13 +92,6 @@ static void pack_values(const struct emb_attention_job *job, emb_bf16 *values, s
 
 /* ---- A block of keys ---- */
 
-static inline int load_pair(const emb_bf16 *from)
-{
-    int pair;
-    memcpy(&pair, from, sizeof(pair));
-    return pair;
-}
-
 TILE_INLINE __m512 dot_pairs(__m512 acc, __m512i a, __m512i b)
 {
     return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
@@ -123,7 +116,7 @@ TILE_INLINE void scores(struct tile *t, const int *panel, size_t j, size_t count
         }
 #pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
-            __m512i x = _mm512_set1_epi32(load_pair(t->q + r * t->s.width + 2 * p));
+            __m512i x = _mm512_set1_epi32(emb_bf16_load_pair(t->q + r * t->s.width + 2 * p));
 #pragma GCC unroll 4
             for (size_t v = 0; v < vectors; v++) {
                 acc[r][v] = dot_pairs(acc[r][v], x, b[v]);
@@ -188,7 +181,7 @@ TILE_INLINE void mix(struct tile *t, const emb_bf16 *values, size_t pairs, size_
         }
 #pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
-            __m512i x = _mm512_set1_epi32(load_pair(t->weight[r] + 2 * j));
+            __m512i x = _mm512_set1_epi32(emb_bf16_load_pair(t->weight[r] + 2 * j));
 #pragma GCC unroll 4
             for (size_t v = 0; v < vectors; v++) {
                 acc[r][v] = dot_pairs(acc[r][v], x, b[v]);

@@ -4,11 +4,10 @@
  * instruction's own order and rounding; over pairs the chain rises. The tile is that of avx512_gemm.c. */
 #include "kernel/x86/avx512_tier.h"
 
+#include "kernel/bf16.h"
 #include "kernel/tiers.h"
 #include "kernel/x86/avx512vnni_tier.h"
 #include "kernel/panel.h"
-
-#include <string.h>
 
 #define EMB512_TO_BF16(x) ((__m256i)_mm512_cvtneps_pbh(x))
 #include "kernel/x86/avx512_finish.h"
@@ -17,13 +16,6 @@
 #define NR 64
 #define LANES 16
 #define TILE_INLINE static inline __attribute__((always_inline))
-
-static inline int load_pair(const emb_bf16 *a)
-{
-    int pair;
-    memcpy(&pair, a, sizeof(pair));
-    return pair;
-}
 
 /* acc += the pairs of one step: w is at [vectors][16][2]. */
 TILE_INLINE void add_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[MR], size_t rows, size_t vectors)
@@ -43,40 +35,17 @@ TILE_INLINE void add_pair(__m512 acc[MR][4], const emb_bf16 *w, const int pair[M
     }
 }
 
-TILE_INLINE void clear(__m512 acc[MR][4], size_t rows, size_t vectors)
-{
-    EMB_UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        EMB_UNROLL
-        for (size_t v = 0; v < vectors; v++) {
-            acc[r][v] = _mm512_setzero_ps();
-        }
-    }
-}
-
-TILE_INLINE void store(const struct emb_panel_tile *t, const __m512 acc[MR][4], size_t rows, size_t vectors)
-{
-    EMB_UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        EMB_UNROLL
-        for (size_t v = 0; v < vectors; v++) {
-            __m512 x = _mm512_add_ps(acc[r][v], _mm512_load_ps(t->bias + v * LANES));
-            _mm512_storeu_ps(t->values + r * t->stride + v * LANES, x);
-        }
-    }
-}
-
 TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t vectors)
 {
     const emb_bf16 *a = t->a, *w = t->panel;
     size_t lda = t->lda, k = t->k;
     __m512 acc[MR][4];
     int pair[MR];
-    clear(acc, rows, vectors);
+    emb512_clear(acc, rows, vectors);
     for (size_t p = 0; p + 1 < k; p += 2) {
         EMB_UNROLL
         for (size_t r = 0; r < rows; r++) {
-            pair[r] = load_pair(a + r * lda + p);
+            pair[r] = emb_bf16_load_pair(a + r * lda + p);
         }
         add_pair(acc, w + p * NR, pair, rows, vectors);
     }
@@ -87,26 +56,10 @@ TILE_INLINE void tile_bf16(const struct emb_panel_tile *t, size_t rows, size_t v
         }
         add_pair(acc, w + (k - 1) * NR, pair, rows, vectors);
     }
-    store(t, acc, rows, vectors);
+    emb512_put(t, acc, rows, vectors);
 }
 
-#define TILE(rows, vectors)                                                                                            \
-    static void bf16_##rows##x##vectors(const struct emb_panel_tile *t)                                                \
-    {                                                                                                                  \
-        tile_bf16(t, rows, vectors);                                                                                   \
-    }
-#define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) TILE(rows, 4)
-#define NAMES_ROW(rows) bf16_##rows##x1, bf16_##rows##x2, bf16_##rows##x3, bf16_##rows##x4
-
-TILE_ROW(1)
-TILE_ROW(2)
-TILE_ROW(3)
-TILE_ROW(4)
-TILE_ROW(5)
-TILE_ROW(6)
-
-static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
-                                           NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
+EMB_PANEL_TILES_4(bf16)
 
 static const struct emb_panel_kernel kernel = {
     .nr = NR,
@@ -115,7 +68,7 @@ static const struct emb_panel_kernel kernel = {
     .a_size = sizeof(emb_bf16),
     .element = sizeof(emb_bf16),
     .k_step = 2,
-    .tiles = tiles,
+    .tiles = tiles_bf16,
     .finish = finish,
 };
 

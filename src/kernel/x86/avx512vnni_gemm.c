@@ -85,35 +85,7 @@ TILE_INLINE void tile_i8(const struct emb_panel_tile *t, size_t rows, size_t vec
     }
 }
 
-#define TILE(rows, vectors)                                                                                            \
-    static void i8_##rows##x##vectors(const struct emb_panel_tile *t)                                                  \
-    {                                                                                                                  \
-        tile_i8(t, rows, vectors);                                                                                     \
-    }
-#define TILE_ROW(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) TILE(rows, 4)
-#define NAMES_ROW(rows) i8_##rows##x1, i8_##rows##x2, i8_##rows##x3, i8_##rows##x4
-
-TILE_ROW(1)
-TILE_ROW(2)
-TILE_ROW(3)
-TILE_ROW(4)
-TILE_ROW(5)
-TILE_ROW(6)
-
-static emb_panel_tile_fn *const tiles[] = {NAMES_ROW(1), NAMES_ROW(2), NAMES_ROW(3),
-                                           NAMES_ROW(4), NAMES_ROW(5), NAMES_ROW(6)};
-
-const struct emb_panel_kernel emb_panel_i8_avx512vnni = {
-    .nr = NR,
-    .mr = MR,
-    .lanes = LANES,
-    .a_size = sizeof(uint8_t),
-    .element = sizeof(int8_t),
-    .k_step = STEP,
-    .end = NR * (sizeof(int32_t) + sizeof(float)),
-    .tiles = tiles,
-    .finish = finish,
-};
+EMB_PANEL_TILES_4(i8)
 
 static uint32_t max_bits(const float *x, size_t count, size_t block)
 {
@@ -143,8 +115,6 @@ static void quantise(const float *x, size_t count, size_t block, float inverse, 
         _mm512_mask_storeu_epi8(q + p, mask, emb512_quantise(y, _mm512_set1_ps(inverse)));
     }
 }
-
-static const struct emb_panel_i8_rows row_functions = {max_bits, quantise, EMB_I8_ZERO};
 
 static void flip(uint8_t *a, size_t k)
 {
@@ -204,22 +174,22 @@ static void encode(const float *x, size_t rows, size_t k, void *a, float *scales
     }
 }
 
-static size_t packed_size(size_t n, size_t k)
-{
-    return k <= EMB_I8_MAX_K ? emb_panel_size(n, k, &emb_panel_i8_avx512vnni) : 0;
-}
+static const struct emb_panel_i8_rows rows = {max_bits, quantise, EMB_I8_ZERO};
 
-static void pack(void *dst, const float *w, size_t r0, size_t r1, size_t n, size_t k)
-{
-    (void)n;
-    emb_panel_pack_i8(dst, w, r0, r1, k, &emb_panel_i8_avx512vnni, &row_functions);
-}
+const struct emb_panel_kernel emb_panel_i8_avx512vnni = {
+    .nr = NR,
+    .mr = MR,
+    .lanes = LANES,
+    .a_size = sizeof(uint8_t),
+    .element = sizeof(int8_t),
+    .k_step = STEP,
+    .end = EMB_PANEL_END_I8(NR),
+    .tiles = tiles_i8,
+    .finish = finish,
+    .i8 = &rows,
+};
 
-static void run(const struct emb_gemm_job *job)
-{
-    emb_panel_run(job, &emb_panel_i8_avx512vnni);
-}
-
+EMB_PANEL_FUNCTIONS(i8, emb_panel_i8_avx512vnni)
 void emb_kernels_init_avx512vnni(struct emb_kernels *t)
 {
     t->gemm_i8 = (struct emb_gemm){
@@ -229,8 +199,6 @@ void emb_kernels_init_avx512vnni(struct emb_kernels *t)
         .mr = MR,
         .a_size = sizeof(uint8_t),
         .encode = encode,
-        .packed_size = packed_size,
-        .pack = pack,
-        .run = run,
+        EMB_PANEL_MEMBERS(i8),
     };
 }
