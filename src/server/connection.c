@@ -467,7 +467,12 @@ static void resume(struct emb_conn *conn)
         process(conn, rest.data, rest.size);
         emb_buf_deinit(&rest);
     }
-    if (!conn->closing && !conn->ended && conn->rest.size == 0 && !start_reading(conn)) {
+    if (conn->closing || conn->ended) {
+        return;
+    }
+    if (conn->rest.size > 0) {
+        stop_reading(conn); /* a reply from within may have started it */
+    } else if (!start_reading(conn)) {
         emb_conn_close(conn);
     }
 }

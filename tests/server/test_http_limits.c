@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,6 +20,8 @@
 #include "server/connection.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define HOLD "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"
+#define RELEASE "POST /release HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 #define MANY 1000
 
 static struct fixture fixture;
@@ -66,6 +69,45 @@ static void test_thousand(void **state)
     for (int i = 0; i < MANY; i++) {
         close(fds[i]);
     }
+    fixture_join(&fixture);
+}
+
+/* More requests come in a row than are taken at once, and some of those that waited are answered at once and others not: the rest
+ * still waits in its order, and what comes behind it waits in the kernel. */
+static void test_pipeline_beyond_its_buffer(void **state)
+{
+    enum { PADDING = 4000, WAITING = 10, MORE = 15 };
+    static char padded[PADDING + 100], text[MORE * sizeof padded + 200];
+    struct emb_front_limits limits = emb_front_limits_default();
+    (void)state;
+    limits.pipelined = 1;
+    fixture_start(&fixture, &limits);
+    snprintf(padded, sizeof padded, "GET / HTTP/1.1\r\nHost: a\r\nX: %0*d\r\n\r\n", PADDING, 0);
+    int fd = client_open(&fixture), other = client_open(&fixture);
+    size_t size = (size_t)snprintf(text, sizeof text, HOLD GET HOLD);
+    for (int i = 0; i < WAITING; i++) {
+        size += (size_t)snprintf(text + size, sizeof text - size, "%s", padded);
+    }
+    client_send(fd, text, size);
+    assert_true(wait_for(&fixture_held, 1));
+    client_puts(other, RELEASE);
+    assert_int_equal(status_of(other), 200);
+    assert_int_equal(status_of(fd), 200);
+    assert_int_equal(status_of(fd), 200);
+    assert_true(wait_for(&fixture_held, 1));
+    size = 0;
+    for (int i = 0; i < MORE; i++) {
+        size += (size_t)snprintf(text + size, sizeof text - size, "%s", padded);
+    }
+    client_send(fd, text, size);
+    usleep(100000);
+    client_puts(other, RELEASE);
+    assert_int_equal(status_of(other), 200);
+    for (int i = 0; i < 1 + WAITING + MORE; i++) {
+        assert_int_equal(status_of(fd), 200);
+    }
+    close(fd);
+    close(other);
     fixture_join(&fixture);
 }
 
@@ -237,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_few_descriptors), /* forks: before there are threads */
         cmocka_unit_test(test_thousand),
+        cmocka_unit_test(test_pipeline_beyond_its_buffer),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_stop_delay),
     };
