@@ -15,7 +15,7 @@
 
 #include "base/mem.h"
 #include "kernel/kernel.h"
-#include "peak.h"
+#include "gemm_peak.h"
 
 #define SAMPLES 15
 #define TRIAL_SAMPLES 3

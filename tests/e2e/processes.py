@@ -1,5 +1,5 @@
 """What the tests of the server's processes share: the server of the API's tests, its processes as seen from outside, and the
-load client (bench/load.c), which sends requests from many connections and looks at every vector."""
+load client (bench/load_*.c), which sends requests from many connections and looks at every vector."""
 import glob
 import importlib.util
 import json

@@ -1,5 +1,5 @@
 /* Measures what one core can do at most: twelve independent accumulators, enough to hide a latency of 6 at two a cycle. */
-#include "peak.h"
+#include "gemm_peak.h"
 
 #include <string.h>
 #include <time.h>

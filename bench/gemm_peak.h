@@ -1,6 +1,6 @@
 /* The thread's own clock, and the peak of one core for each kind of multiply-add, measured with registers only. */
-#ifndef EMB_BENCH_PEAK_H
-#define EMB_BENCH_PEAK_H
+#ifndef EMB_GEMM_PEAK_H
+#define EMB_GEMM_PEAK_H
 
 /* CPU seconds of this thread, so that other programs cost less. */
 double bench_now(void);
