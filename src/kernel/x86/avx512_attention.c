@@ -7,7 +7,7 @@
 #include "kernel/x86/avx512_tier.h"
 
 #define EMB512_TO_BF16(x) emb512_to_bf16(x)
-#include "kernel/x86/avx512_attention.h"
+#include "kernel/x86/avx512_softmax.h"
 
 #define MR EMB_ATTENTION_MR
 #define KEY_BLOCK EMB_ATTENTION_KEYS

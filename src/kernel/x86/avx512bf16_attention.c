@@ -17,7 +17,7 @@
 #include "kernel/bf16.h"
 
 #define EMB512_TO_BF16(x) ((__m256i)_mm512_cvtneps_pbh(x))
-#include "kernel/x86/avx512_attention.h"
+#include "kernel/x86/avx512_softmax.h"
 
 #define MR EMB_ATTENTION_MR
 #define KEY_BLOCK 128

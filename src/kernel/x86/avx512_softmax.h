@@ -1,8 +1,8 @@
 /* The softmax of a tile of queries for the AVX-512 attention files: bases, sums, and the end.
  *
  * EMB512_TO_BF16 must be defined before it is included: how 16 f32 become bf16. */
-#ifndef EMB_KERNEL_AVX512_ATTENTION_H
-#define EMB_KERNEL_AVX512_ATTENTION_H
+#ifndef EMB_KERNEL_AVX512_SOFTMAX_H
+#define EMB_KERNEL_AVX512_SOFTMAX_H
 
 #include "kernel/attention.h"
 #include "kernel/panel.h"
