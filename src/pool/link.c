@@ -309,8 +309,7 @@ static bool take_answer(struct lane *lane, const struct emb_wire_header *h, cons
     struct link_pool *p = lane->pool;
     struct emb_pool_batch *batch = lane->depth > 0 ? lane->held[0].batch : NULL;
     if (!batch || lane->held[0].sequence != h->sequence || h->sequence > lane->link->sent ||
-        batch->inputs != h->inputs ||
-        !emb_wire_answer(h, payload, batch->statuses, batch->vectors)) {
+        batch->inputs != h->inputs || !emb_wire_answer(h, payload, batch->statuses, batch->vectors)) {
         return false;
     }
     take_times(batch, h);

@@ -278,10 +278,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_few_descriptors), /* forks: before there are threads */
-        cmocka_unit_test(test_thousand),
-        cmocka_unit_test(test_pipeline_beyond_its_buffer),
-        cmocka_unit_test(test_no_descriptors),
-        cmocka_unit_test(test_stop_delay),
+        cmocka_unit_test(test_thousand),        cmocka_unit_test(test_pipeline_beyond_its_buffer),
+        cmocka_unit_test(test_no_descriptors),  cmocka_unit_test(test_stop_delay),
     };
     signal(SIGPIPE, SIG_IGN);
     emb_log_set_level(EMB_LOG_ERROR);
