@@ -131,6 +131,7 @@ static int run_front(const struct emb_setup *setup, const struct emb_cli_options
         .dead_letter_text = options->dead_letter_text,
         .max_inputs = (size_t)options->max_inputs,
         .request_timeout_ms = (unsigned)options->request_timeout * 1000,
+        .drain_ms = (unsigned)options->drain_timeout * 1000,
         .pooling = (embellama_pooling)options->pooling,
         .normalize = (embellama_normalize)options->normalize,
         .p = (float)options->p,

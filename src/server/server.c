@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/json_write.h"
@@ -165,6 +166,15 @@ static void fail(struct emb_server *server, const embellama_error *error)
     close_own(server);
 }
 
+/* What is left may never end: workers that die now have no successors, and one that hangs is not killed. */
+static void on_drained_too_long(uv_timer_t *timer)
+{
+    const struct emb_server *server = timer->data;
+    emb_log(EMB_LOG_ERROR, "stopped", "answered=some requests=%zu",
+            server->front ? emb_front_stats(server->front).exchanges : 0);
+    _exit(1);
+}
+
 static void on_control(uv_poll_t *handle, int status, int events)
 {
     struct emb_server *server = handle->data;
@@ -185,6 +195,9 @@ static void on_control(uv_poll_t *handle, int status, int events)
         uv_poll_stop(handle);
         server->status = emb_fail(server->error, EMBELLAMA_E_IO, "the supervisor went away");
         stop(server);
+        if (!uv_is_closing((uv_handle_t *)&server->tick)) {
+            uv_timer_start(&server->tick, on_drained_too_long, server->options->drain_ms, 0);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ struct emb_server_options {
     bool dead_letter_text;
     size_t max_inputs;           /* of one request */
     unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */
+    unsigned drain_ms;           /* the most that stopping takes without a supervisor, which else sees to that */
     embellama_pooling pooling;
     embellama_normalize normalize;
     float p;

@@ -263,6 +263,25 @@ def test_stopped_supervisor(start):
     assert api.until(lambda: server.health()["workers_ready"] == 2)
 
 
+def test_killed_supervisor_and_a_worker_that_hangs(start):
+    """Nobody puts an end to the worker or to the stop any more: the front does, when --drain-timeout is over."""
+    server = start("--workers", "1", "--threads", "1", "--drain-timeout", "2", *QUIET)
+    front, worker = one_front(server), workers(server)[0]
+    os.kill(server.process.pid, signal.SIGSTOP)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with cf.ThreadPoolExecutor(1) as pool:
+            request = pool.submit(post, server, "never answered")
+            assert api.until(lambda: server.health()["queue"]["running"] > 0)
+            server.process.kill()
+            with pytest.raises(api.requests.ConnectionError):
+                request.result(api.PATIENCE)
+        assert api.until(lambda: gone([front]), 10)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert api.until(lambda: gone([worker]), 10)
+
+
 def test_killed_worker_while_nobody_asks(start):
     server = start("--workers", "1", *QUIET)
     for _ in range(3):
