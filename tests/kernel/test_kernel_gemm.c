@@ -1,224 +1,90 @@
 /* Matrix products of every tier against double precision, their row and column independence bit for bit, and their
  * activations over the whole range of f32. All operands end at a guard page. */
-#include "kernel_test.h"
+#include "product.h"
 
-struct shape {
-    size_t m, n, k, n0, n1;
-    enum emb_act act;
-    bool bias, residual, in_place, out_bf16;
-    size_t pad; /* extra elements in each stride */
-};
-
-/* The operands of one product. a is kept as f32 too: exactly the values the kernel sees. */
+/* A product with its numbers as f32: exactly the values the kernel sees. */
 struct operands {
-    struct shape s;
-    const struct emb_gemm *gemm;
-    bool bf16;
-    size_t lda, ldo;
-    struct guarded a, w, bias, residual, out, plain_w;
+    struct product p;
+    struct guarded w;
     float *exact_a, *exact_w;
 };
 
-static double act_exact(enum emb_act act, double x)
+/* f32 or bf16: both are their own activation type. */
+static bool is_bf16(const struct emb_gemm *gemm)
 {
-    switch (act) {
-    case EMB_ACT_GELU: return 0.5 * x * erfc(-x * 0.70710678118654752440);
-    case EMB_ACT_GELU_TANH: return x / (1.0 + exp(-2.0 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case EMB_ACT_RELU: return x < 0 ? 0 : x;
-    case EMB_ACT_SILU: return x / (1.0 + exp(-x));
-    case EMB_ACT_NONE: break;
-    }
-    return x;
+    return gemm->a_size == sizeof(emb_bf16);
 }
 
-static size_t strided(size_t rows, size_t stride, size_t columns)
+static void set_a(struct operands *o, size_t row, size_t i, float x)
 {
-    return (rows - 1) * stride + columns;
+    size_t at = row * o->p.lda + i;
+    if (is_bf16(o->p.gemm)) {
+        ((emb_bf16 *)o->p.a.data)[at] = emb_bf16_from_f32(x);
+        x = emb_bf16_to_f32(emb_bf16_from_f32(x));
+    } else {
+        ((float *)o->p.a.data)[at] = x;
+    }
+    o->exact_a[row * o->p.s.k + i] = x;
 }
 
-static void fill_a(struct operands *o, uint32_t *seed)
+static struct operands operands_new(const struct emb_gemm *gemm, struct shape s, uint32_t seed)
 {
-    for (size_t r = 0; r < o->s.m; r++) {
-        for (size_t p = 0; p < o->s.k; p++) {
-            float x = random_float(seed);
-            if (o->bf16) {
-                ((emb_bf16 *)o->a.data)[r * o->lda + p] = emb_bf16_from_f32(x);
-                x = emb_bf16_to_f32(emb_bf16_from_f32(x));
-            } else {
-                ((float *)o->a.data)[r * o->lda + p] = x;
-            }
-            o->exact_a[r * o->s.k + p] = x;
-        }
-    }
-}
-
-/* Packs in two calls, split at a panel, so that the ranges of pack are tried too. */
-static void fill_w(struct operands *o, uint32_t *seed)
-{
-    size_t n = o->s.n, k = o->s.k;
-    for (size_t i = 0; i < n * k; i++) {
-        o->exact_w[i] = random_float(seed);
-    }
-    size_t middle = (n / o->gemm->nr + 1) / 2 * o->gemm->nr;
-    middle = middle < n ? middle : 0;
-    o->gemm->pack(o->w.data, o->exact_w + middle * k, middle, n, n, k);
-    if (middle > 0) {
-        o->gemm->pack(o->w.data, o->exact_w, 0, middle, n, k);
-    }
-    for (size_t i = 0; o->bf16 && i < n * k; i++) {
-        o->exact_w[i] = emb_bf16_to_f32(emb_bf16_from_f32(o->exact_w[i]));
-    }
-}
-
-static struct operands operands_new(const struct emb_gemm *gemm, bool bf16, struct shape s, uint32_t seed)
-{
-    struct operands o = {.s = s, .gemm = gemm, .bf16 = bf16, .lda = s.k + s.pad, .ldo = s.n + s.pad};
-    size_t element = bf16 ? sizeof(emb_bf16) : sizeof(float);
-    o.a = guarded_new(strided(s.m, o.lda, s.k) * element);
-    o.w = guarded_new(gemm->packed_size(s.n, s.k));
-    o.bias = guarded_new(s.n * sizeof(float));
-    o.residual = guarded_new(strided(s.m, o.ldo, s.n) * sizeof(float));
-    o.out = guarded_new(strided(s.m, o.ldo, s.n) * (s.out_bf16 ? sizeof(emb_bf16) : sizeof(float)));
+    struct operands o = {.p = product_new(gemm, s, &seed)};
+    size_t count = s.n * s.k;
+    o.w = guarded_new(count * sizeof(float));
+    o.exact_w = o.w.data;
     o.exact_a = test_malloc(s.m * s.k * sizeof(float));
-    o.plain_w = guarded_new(s.n * s.k * sizeof(float));
-    o.exact_w = o.plain_w.data;
-    fill_a(&o, &seed);
-    fill_w(&o, &seed);
-    for (size_t i = 0; i < s.n; i++) {
-        ((float *)o.bias.data)[i] = random_float(&seed);
+    for (size_t i = 0; i < s.m * s.k; i++) {
+        set_a(&o, i / s.k, i % s.k, random_float(&seed));
     }
-    for (size_t i = 0; i < strided(s.m, o.ldo, s.n); i++) {
-        ((float *)o.residual.data)[i] = random_float(&seed);
+    for (size_t i = 0; i < count; i++) {
+        o.exact_w[i] = random_float(&seed);
+    }
+    product_pack(&o.p, o.exact_w);
+    for (size_t i = 0; is_bf16(gemm) && i < count; i++) {
+        o.exact_w[i] = emb_bf16_to_f32(emb_bf16_from_f32(o.exact_w[i]));
     }
     return o;
 }
 
 static void operands_free(struct operands *o)
 {
-    guarded_free(&o->a);
+    product_free(&o->p);
     guarded_free(&o->w);
-    guarded_free(&o->bias);
-    guarded_free(&o->residual);
-    guarded_free(&o->out);
     test_free(o->exact_a);
-    guarded_free(&o->plain_w);
 }
 
-static struct emb_gemm_job job_of(const struct operands *o)
-{
-    return (struct emb_gemm_job){
-        .a = o->a.data,
-        .lda = o->lda,
-        .m = o->s.m,
-        .w = o->w.data,
-        .n = o->s.n,
-        .k = o->s.k,
-        .n0 = o->s.n0,
-        .n1 = o->s.n1,
-        .bias = o->s.bias ? o->bias.data : NULL,
-        .act = o->s.act,
-        .residual = o->s.residual ? o->s.in_place ? o->out.data : o->residual.data : NULL,
-        .ldr = o->ldo,
-        .out = o->out.data,
-        .ldo = o->ldo,
-        .out_bf16 = o->s.out_bf16,
-    };
-}
-
-static float out_at(const struct operands *o, size_t row, size_t column)
-{
-    size_t at = row * o->ldo + column;
-    return o->s.out_bf16 ? emb_bf16_to_f32(((emb_bf16 *)o->out.data)[at]) : ((float *)o->out.data)[at];
-}
-
-/* Within (4 + sqrt k) roundings of the sum of magnitudes, the activation's 1e-6, and the output's rounding. */
+/* Within (4 + sqrt k) roundings of the sum of magnitudes. */
 static void check_element(const struct operands *o, size_t row, size_t column)
 {
-    double sum = 0, magnitude = 0;
-    for (size_t p = 0; p < o->s.k; p++) {
-        double product = (double)o->exact_a[row * o->s.k + p] * (double)o->exact_w[column * o->s.k + p];
+    size_t k = o->p.s.k;
+    double sum = product_bias(&o->p, column), magnitude = fabs(sum);
+    for (size_t i = 0; i < k; i++) {
+        double product = (double)o->exact_a[row * k + i] * (double)o->exact_w[column * k + i];
         sum += product;
         magnitude += fabs(product);
     }
-    if (o->s.bias) {
-        sum += (double)((float *)o->bias.data)[column];
-        magnitude += fabs((double)((float *)o->bias.data)[column]);
-    }
-    double want = act_exact(o->s.act, sum);
-    if (o->s.residual) {
-        want += (double)((float *)o->residual.data)[row * o->ldo + column];
-    }
-    double bound = (4 + sqrt((double)o->s.k)) * 0x1p-24 * (magnitude + 1) * 1.2;
-    bound += o->s.act == EMB_ACT_NONE ? 0 : 1e-6;
-    bound += o->s.out_bf16 ? fabs(want) * 0x1p-8 + 1e-6 : 0;
-    check_close(out_at(o, row, column), want, bound, "%s m=%zu n=%zu k=%zu act=%d at (%zu, %zu)\n", o->gemm->name,
-                o->s.m, o->s.n, o->s.k, (int)o->s.act, row, column);
+    double bound = (4 + sqrt((double)k)) * 0x1p-24 * (magnitude + 1) * 1.2;
+    product_check(&o->p, row, column, product_want(&o->p, row, column, sum), bound);
 }
 
-/* Everything the job must not write still has the filling of its buffer. */
-static void check_outside(const struct operands *o)
+static void check_product(const struct emb_gemm *gemm, struct shape s, uint32_t seed)
 {
-    size_t element = o->s.out_bf16 ? sizeof(emb_bf16) : sizeof(float);
-    for (size_t i = 0; i < strided(o->s.m, o->ldo, o->s.n); i++) {
-        size_t column = i % o->ldo;
-        if (column >= o->s.n0 && column < o->s.n1) {
-            continue;
-        }
-        const unsigned char *at = (const unsigned char *)o->out.data + i * element;
-        for (size_t b = 0; b < element; b++) {
-            assert_int_equal(at[b], 0xff);
-        }
-    }
-}
-
-static void check_product(const struct emb_gemm *gemm, bool bf16, struct shape s, uint32_t seed)
-{
-    struct operands o = operands_new(gemm, bf16, s, seed);
-    for (size_t r = 0; s.residual && s.in_place && r < s.m; r++) {
-        memcpy((float *)o.out.data + r * o.ldo + s.n0, (float *)o.residual.data + r * o.ldo + s.n0,
-               (s.n1 - s.n0) * sizeof(float));
-    }
-    struct emb_gemm_job job = job_of(&o);
-    gemm->run(&job);
+    struct operands o = operands_new(gemm, s, seed);
+    product_run(&o.p);
     for (size_t r = 0; r < s.m; r++) {
         for (size_t c = s.n0; c < s.n1; c++) {
             check_element(&o, r, c);
         }
     }
-    check_outside(&o);
+    product_check_outside(&o.p);
     operands_free(&o);
-}
-
-static void products_of(const struct emb_gemm *gemm, bool bf16)
-{
-    static const size_t sizes[][2] = {{1, 1},   {1, 40},  {5, 3},   {16, 2},   {17, 7},    {33, 64},
-                                      {63, 33}, {64, 64}, {65, 31}, {100, 50}, {130, 129}, {200, 384}};
-    uint32_t seed = 7;
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        for (size_t m = 1; m <= 2 * gemm->mr + 1 || m <= 4; m++) {
-            uint32_t r = next_random(&seed);
-            struct shape s = {.m = m, .n = sizes[i][0], .k = sizes[i][1], .n1 = sizes[i][0]};
-            size_t panels = (s.n + gemm->nr - 1) / gemm->nr;
-            if (r & 1) {
-                s.n0 = r / 32 % panels * gemm->nr;
-                s.n1 = s.n0 + gemm->nr < s.n && (r & 2) ? s.n0 + gemm->nr : s.n;
-            }
-            s.act = (enum emb_act)(next_random(&seed) % 5);
-            s.bias = r & 4;
-            s.residual = r & 8;
-            s.out_bf16 = r & 16;
-            s.in_place = s.residual && !s.out_bf16 && next_random(&seed) % 2;
-            s.pad = next_random(&seed) % 4;
-            check_product(gemm, bf16, s, r);
-        }
-    }
-    check_product(gemm, bf16, (struct shape){.m = 150, .n = 70, .k = 1537, .n1 = 70, .bias = true}, 5);
 }
 
 static void products(const struct emb_kernels *t)
 {
-    products_of(&t->gemm_f32, false);
-    products_of(&t->gemm_bf16, true);
+    for_each_shape(&t->gemm_f32, check_product);
+    for_each_shape(&t->gemm_bf16, check_product);
 }
 
 static void test_products(void **state)
@@ -227,43 +93,21 @@ static void test_products(void **state)
     for_each_tier(products);
 }
 
-/* All rows and columns at once, against rows i..i+count of each panel alone: the same bits. */
-static void same_bits_of(const struct emb_gemm *gemm, bool bf16, bool out_bf16, enum emb_act act)
+static void same_bits_of(const struct emb_gemm *gemm, bool out_bf16, enum emb_act act)
 {
     struct shape s = {.m = 29, .n = 139, .k = 77, .n1 = 139, .act = act, .bias = true, .residual = true};
     s.out_bf16 = out_bf16;
-    struct operands o = operands_new(gemm, bf16, s, 3);
-    struct emb_gemm_job job = job_of(&o);
-    gemm->run(&job);
-    size_t element = out_bf16 ? sizeof(emb_bf16) : sizeof(float), bytes = s.m * s.n * element;
-    char *whole = test_malloc(bytes);
-    memcpy(whole, o.out.data, bytes);
-    for (size_t count = 1; count <= 2 * gemm->mr + 1; count++) {
-        memset(o.out.data, 0xff, bytes);
-        for (size_t row = 0; row < s.m; row += count) {
-            for (size_t column = 0; column < s.n; column += gemm->nr) {
-                struct emb_gemm_job part = job;
-                part.a = (const char *)job.a + row * o.lda * (bf16 ? sizeof(emb_bf16) : sizeof(float));
-                part.m = s.m - row < count ? s.m - row : count;
-                part.n0 = column;
-                part.n1 = s.n - column < gemm->nr ? s.n : column + gemm->nr;
-                part.residual = job.residual + row * o.ldo;
-                part.out = (char *)job.out + row * o.ldo * element;
-                gemm->run(&part);
-            }
-        }
-        assert_memory_equal(whole, o.out.data, bytes);
-    }
-    test_free(whole);
+    struct operands o = operands_new(gemm, s, 3);
+    check_same_bits(&o.p);
     operands_free(&o);
 }
 
 static void same_bits(const struct emb_kernels *t)
 {
-    same_bits_of(&t->gemm_f32, false, false, EMB_ACT_NONE);
-    same_bits_of(&t->gemm_f32, false, true, EMB_ACT_GELU);
-    same_bits_of(&t->gemm_bf16, true, false, EMB_ACT_SILU);
-    same_bits_of(&t->gemm_bf16, true, true, EMB_ACT_GELU);
+    same_bits_of(&t->gemm_f32, false, EMB_ACT_NONE);
+    same_bits_of(&t->gemm_f32, true, EMB_ACT_GELU);
+    same_bits_of(&t->gemm_bf16, false, EMB_ACT_SILU);
+    same_bits_of(&t->gemm_bf16, true, EMB_ACT_GELU);
 }
 
 static void test_same_bits(void **state)
@@ -274,51 +118,41 @@ static void test_same_bits(void **state)
 
 static void set_row(struct operands *o, size_t row, float value)
 {
-    for (size_t p = 0; p < o->s.k; p++) {
-        if (o->bf16) {
-            ((emb_bf16 *)o->a.data)[row * o->lda + p] = emb_bf16_from_f32(value);
-            value = emb_bf16_to_f32(emb_bf16_from_f32(value));
-        } else {
-            ((float *)o->a.data)[row * o->lda + p] = value;
-        }
-        o->exact_a[row * o->s.k + p] = value;
+    for (size_t i = 0; i < o->p.s.k; i++) {
+        set_a(o, row, i, value);
     }
 }
 
 /* Rows of extreme values: each does what it must, and the ordinary rows between them keep their bits. */
-static void extremes_of(const struct emb_gemm *gemm, bool bf16)
+static void extremes_of(const struct emb_gemm *gemm)
 {
-    struct shape s = {.m = 13, .n = 70, .k = 63, .n1 = 70, .bias = true};
-    struct operands o = operands_new(gemm, bf16, s, 11);
-    struct emb_gemm_job job = job_of(&o);
-    gemm->run(&job);
+    struct operands o = operands_new(gemm, (struct shape){.m = 13, .n = 70, .k = 63, .n1 = 70, .bias = true}, 11);
+    product_run(&o.p);
     float before[13 * 70];
-    memcpy(before, o.out.data, sizeof(before));
+    memcpy(before, o.p.out.data, sizeof(before));
     set_row(&o, 1, 0.0f);
     set_row(&o, 3, 1e30f);
     set_row(&o, 5, 1e-40f);
     set_row(&o, 7, NAN);
     set_row(&o, 9, INFINITY);
     set_row(&o, 11, -3.3e38f);
-    gemm->run(&job);
-    for (size_t row = 0; row < s.m; row += 2) {
-        assert_memory_equal(before + row * s.n, (float *)o.out.data + row * s.n, s.n * sizeof(float));
-    }
-    for (size_t c = 0; c < s.n; c++) {
-        double bias = (double)((float *)o.bias.data)[c];
-        check_close(out_at(&o, 1, c), bias, 0.0, "%s zeros\n", gemm->name);
-        check_close(out_at(&o, 5, c), bias, 1e-37, "%s denormals\n", gemm->name);
+    product_run(&o.p);
+    check_even_rows(&o.p, before);
+    for (size_t c = 0; c < o.p.s.n; c++) {
+        double bias = product_bias(&o.p, c);
+        check_close(product_out(&o.p, 1, c), bias, 0.0, "%s zeros\n", gemm->name);
+        check_close(product_out(&o.p, 5, c), bias, 1e-37, "%s denormals\n", gemm->name);
         check_element(&o, 3, c);
-        assert_true(isnan(out_at(&o, 7, c)));
-        assert_true(!isfinite(out_at(&o, 9, c)));
+        assert_true(isnan(product_out(&o.p, 7, c)));
+        assert_true(!isfinite(product_out(&o.p, 9, c)));
     }
     operands_free(&o);
 }
 
 static void extremes(const struct emb_kernels *t)
 {
-    extremes_of(&t->gemm_f32, false);
-    extremes_of(&t->gemm_bf16, true);
+    extremes_of(&t->gemm_f32);
+    extremes_of(&t->gemm_bf16);
 }
 
 static void test_extremes(void **state)
@@ -333,13 +167,12 @@ static void nan_rows(const struct emb_kernels *t)
     for (int act = EMB_ACT_NONE; act <= EMB_ACT_SILU; act++) {
         for (int out_bf16 = 0; out_bf16 < 2; out_bf16++) {
             struct shape s = {.m = 2, .n = 19, .k = 5, .n1 = 19, .act = (enum emb_act)act, .out_bf16 = out_bf16};
-            struct operands o = operands_new(&t->gemm_f32, false, s, 2);
-            ((float *)o.a.data)[2] = NAN;
-            struct emb_gemm_job job = job_of(&o);
-            t->gemm_f32.run(&job);
+            struct operands o = operands_new(&t->gemm_f32, s, 2);
+            set_a(&o, 0, 2, NAN);
+            product_run(&o.p);
             for (size_t c = 0; c < s.n; c++) {
-                assert_true(isnan(out_at(&o, 0, c)));
-                assert_true(isfinite(out_at(&o, 1, c)));
+                assert_true(isnan(product_out(&o.p, 0, c)));
+                assert_true(isfinite(product_out(&o.p, 1, c)));
             }
             operands_free(&o);
         }
@@ -410,49 +243,14 @@ static void test_activations(void **state)
 
 static void sizes(const struct emb_kernels *t)
 {
-    const struct emb_gemm *both[] = {&t->gemm_f32, &t->gemm_bf16};
-    for (size_t i = 0; i < 2; i++) {
-        assert_non_null(both[i]->name);
-        assert_int_equal(both[i]->packed_size(100, 33) % 64, 0);
-        assert_true(both[i]->packed_size(100, 33) >= 100 * 33 * sizeof(emb_bf16));
-        assert_int_equal(both[i]->packed_size(SIZE_MAX, 1), 0);
-        assert_int_equal(both[i]->packed_size(SIZE_MAX / 4, 64), 0);
-        assert_int_equal(both[i]->packed_size(64, SIZE_MAX / 64), 0);
-    }
-}
-
-/* Packing writes the same bytes in one call as in one a panel, and zeros are zeros everywhere, padding too. */
-static void packing_of(const struct emb_gemm *gemm)
-{
-    enum { N = 139, K = 77 };
-    float *w = test_malloc(N * K * sizeof(float));
-    uint32_t seed = 12;
-    for (size_t i = 0; i < (size_t)N * K; i++) {
-        w[i] = random_float(&seed);
-    }
-    size_t bytes = gemm->packed_size(N, K);
-    struct guarded whole = guarded_new(bytes), parts = guarded_new(bytes);
-    memset(whole.data, 0, bytes);
-    gemm->pack(whole.data, w, 0, N, N, K);
-    for (size_t r0 = 0; r0 < N; r0 += gemm->nr) {
-        size_t r1 = N - r0 < gemm->nr ? N : r0 + gemm->nr;
-        gemm->pack(parts.data, w + r0 * K, r0, r1, N, K);
-    }
-    assert_memory_equal(whole.data, parts.data, bytes);
-    memset(w, 0, N * K * sizeof(float));
-    memset(whole.data, 0xff, bytes);
-    memset(parts.data, 0, bytes);
-    gemm->pack(whole.data, w, 0, N, N, K);
-    assert_memory_equal(whole.data, parts.data, bytes);
-    guarded_free(&whole);
-    guarded_free(&parts);
-    test_free(w);
+    check_sizes(&t->gemm_f32, sizeof(float));
+    check_sizes(&t->gemm_bf16, sizeof(emb_bf16));
 }
 
 static void packing(const struct emb_kernels *t)
 {
-    packing_of(&t->gemm_f32);
-    packing_of(&t->gemm_bf16);
+    check_packing(&t->gemm_f32);
+    check_packing(&t->gemm_bf16);
 }
 
 static void test_packing(void **state)
