@@ -277,6 +277,15 @@ int emb_embed_inputs_prepare(struct emb_embed_inputs *in, struct emb_refusal *re
     return in->vectors && in->statuses ? 0 : emb_refuse_nomem(refusal);
 }
 
+/* What is counted was allocated: no sum of it is too large. */
+size_t emb_embed_inputs_held(const struct emb_embed_inputs *in)
+{
+    size_t vectors = in->misses * embellama_dim(in->model);
+    return in->capacity * sizeof *in->items + in->ids_capacity * sizeof *in->ids +
+           in->counts_capacity * sizeof *in->counts + vectors * sizeof *in->vectors +
+           in->misses * sizeof *in->statuses + in->hits_capacity * sizeof *in->hits + in->texts_capacity;
+}
+
 float *emb_embed_inputs_vector(const struct emb_embed_inputs *in, size_t i)
 {
     const struct emb_embed_input *item = &in->items[i];

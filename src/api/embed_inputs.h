@@ -65,6 +65,9 @@ int emb_embed_inputs_add_ids(struct emb_embed_inputs *in, const char *name, stru
 /* Makes room for results, once all are added. */
 int emb_embed_inputs_prepare(struct emb_embed_inputs *in, struct emb_refusal *refusal);
 
+/* Bytes of memory that all of it takes. */
+size_t emb_embed_inputs_held(const struct emb_embed_inputs *in);
+
 /* Keeps the vectors that were computed. */
 void emb_embed_inputs_store(const struct emb_embed_inputs *in);
 

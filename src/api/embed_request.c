@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "server/exchange.h"
+#include "server/listen.h"
 #include "server/scheduler.h"
 
 enum {
@@ -290,6 +291,28 @@ static bool charge(struct request *q)
     return false;
 }
 
+/* Counts the request's memory, which lives until the reply was read: a small body may ask for many vectors. False where the server
+ * holds too much already. */
+static bool hold(struct request *q)
+{
+    enum { RETRY_MS = 1000 };
+    struct emb_refusal *refusal = &q->r.refusal;
+    size_t bytes = emb_embed_inputs_held(&q->r.inputs);
+    if (emb_exchange_hold(q->x, bytes)) {
+        return true;
+    }
+    if (bytes > emb_front_stats(emb_server_front(q->server)).held_limit) {
+        refusal->hopeless = true;
+        emb_refuse(refusal, 413, "invalid_request_error", "input", "request_too_large",
+                   "This request needs more memory than this server ever gives to requests. Split it.");
+        return false;
+    }
+    refusal->retry_after_ms = RETRY_MS;
+    emb_refuse(refusal, 503, "server_error", NULL, "overloaded",
+               "The server holds as many requests as it can. Please try again later.");
+    return false;
+}
+
 /* On the loop, once the body was read. */
 static void on_inputs(struct request *q)
 {
@@ -307,7 +330,7 @@ static void on_inputs(struct request *q)
     notes->model = q->r.model_name;
     notes->inputs = q->r.inputs.count;
     notes->tokens = q->r.inputs.tokens;
-    if (!charge(q)) {
+    if (!hold(q) || !charge(q)) {
         refuse_and_free(q);
     } else if (q->r.inputs.misses == 0) {
         answer(q);

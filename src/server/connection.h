@@ -60,6 +60,7 @@ struct emb_exchange {
     void *gone_arg;
     uint64_t started; /* uv_hrtime */
     size_t held;      /* its part of front->held */
+    size_t kept;      /* of that, what its handler keeps */
     bool malformed;   /* refused by the parser */
     bool answered;
     bool sent;

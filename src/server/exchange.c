@@ -22,8 +22,8 @@
 
 void emb_exchange_account(struct emb_exchange *x)
 {
-    size_t held =
-        sizeof *x + emb_http1_request_held(x->request) + x->extra.capacity + x->head.capacity + x->body.capacity;
+    size_t held = sizeof *x + x->kept + emb_http1_request_held(x->request) + x->extra.capacity + x->head.capacity +
+                  x->body.capacity;
     x->front->held = x->front->held - x->held + held;
     x->held = held;
 }
@@ -207,6 +207,17 @@ const char *emb_exchange_body(const struct emb_exchange *x, size_t *size)
 struct emb_exchange_notes *emb_exchange_notes(struct emb_exchange *x)
 {
     return &x->notes;
+}
+
+bool emb_exchange_hold(struct emb_exchange *x, size_t bytes)
+{
+    size_t most = x->front->options.limits.held;
+    if (x->front->held > most || bytes > most - x->front->held) {
+        return false;
+    }
+    x->kept += bytes;
+    emb_exchange_account(x);
+    return true;
 }
 
 void emb_exchange_on_gone(struct emb_exchange *x, void (*gone)(void *arg), void *arg)

@@ -29,6 +29,10 @@ const char *emb_exchange_header(const struct emb_exchange *x, const char *name);
 /* The body; EMB_JSON_PADDING zero bytes follow it. */
 const char *emb_exchange_body(const struct emb_exchange *x, size_t *size);
 
+/* Counts memory that the handler keeps for x until its reply went out, beside all that the front holds for requests. False, and nothing
+ * is counted, where that would be more than the front may hold: x is then to be refused. */
+bool emb_exchange_hold(struct emb_exchange *x, size_t bytes);
+
 /* A header of the reply, before it is answered. name and value are copied; control characters in value are refused (dropped). */
 void emb_exchange_add_header(struct emb_exchange *x, const char *name, const char *value);
 

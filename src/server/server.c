@@ -8,6 +8,7 @@
 
 #include "base/json_write.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/status.h"
 #include "pool/board.h"
 #include "pool/control.h"
@@ -268,6 +269,15 @@ static int open_cache(struct emb_server *server, embellama_error *error)
     return emb_cache_new(&server->cache, &options, error);
 }
 
+/* Beside what it is by itself, enough for some requests of as many inputs as one may have. */
+static size_t held_limit(const struct emb_server *server)
+{
+    enum { REQUESTS = 4, INPUT_BYTES = 512 };
+    size_t input = embellama_dim(server->model) * sizeof(float) + INPUT_BYTES, bytes;
+    size_t least = server->options->limits.held;
+    return emb_mul(server->options->max_inputs * REQUESTS, input, &bytes) && bytes > least ? bytes : least;
+}
+
 static int open_front(struct emb_server *server, embellama_error *error)
 {
     int listeners[EMB_LISTENERS_MAX];
@@ -281,6 +291,7 @@ static int open_front(struct emb_server *server, embellama_error *error)
         .access = server->access,
         .metrics = server->metrics,
     };
+    options.limits.held = held_limit(server);
     for (uint32_t i = 0; i < setup->listeners; i++) {
         listeners[i] = EMB_FD_LISTEN + (int)i;
     }

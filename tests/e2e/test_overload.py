@@ -1,4 +1,7 @@
 """More than the server can do: what does not fit is refused at once and says when to come again, and all is well afterwards."""
+import json
+import socket
+
 from processes import NOT_CACHED, QUIET, api, get, load, metrics, report, run_load, write_texts
 
 LONG = "word " * 120
@@ -79,3 +82,32 @@ def test_a_busy_server_still_says_how_it_is(start, tmp_path):
         for path in ("/health", "/health/live", "/health/ready", "/metrics", "/v1/models"):
             assert get(server, path)[0] == 200
     assert report(client)["failed"] == 0
+
+
+def test_small_requests_for_many_vectors_that_nobody_reads(start):
+    """What a request's vectors take counts as held until they were sent, so that a few kilobytes each cannot fill memory."""
+    server = start("--workers", "1", *QUIET)
+    assert server.post({"model": api.NAME, "input": "a"}).status_code == 200
+    limit = metrics(server)["embellama_held_bytes_limit"]
+    body = json.dumps({"model": api.NAME, "input": ["a"] * 2048}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    statuses, sockets = [], []
+    try:
+        for _ in range(120):
+            s = socket.socket()
+            sockets.append(s)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(api.PATIENCE)
+            s.connect(("127.0.0.1", server.port))
+            s.sendall(head + body)
+            reply = s.recv(2048)
+            statuses.append(int(reply.split()[1]))
+            assert statuses[-1] == 200 or (statuses[-1] == 503 and b"\r\nretry-after: " in reply), reply
+        held = metrics(server)["embellama_held_bytes"]
+        assert statuses.count(200) * 2048 * 384 * 4 <= held <= limit, (statuses.count(200), held)
+        assert statuses.count(503) > 0 and statuses[0] == 200, statuses
+    finally:
+        for s in sockets:
+            s.close()
+    assert api.until(lambda: metrics(server)["embellama_held_bytes"] < 1 << 20)
+    assert server.post({"model": api.NAME, "input": ["a"] * 2048}).status_code == 200
