@@ -438,11 +438,6 @@ static int check_early(struct emb_server *server, struct emb_exchange *x, struct
                        struct emb_refusal *refusal)
 {
     const char *content_type = emb_exchange_header(x, "content-type");
-    if (emb_server_stopping(server)) {
-        refusal->retry_after_ms = emb_scheduler_retry_after_ms(emb_server_scheduler(server));
-        return emb_refuse(refusal, 503, "server_error", NULL, "stopping",
-                          "The server is stopping and takes no new requests.");
-    }
     if (!emb_body_is_json(content_type)) {
         char excerpt[80];
         return emb_refuse(refusal, 415, "invalid_request_error", NULL, "unsupported_media_type",

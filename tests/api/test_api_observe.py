@@ -241,6 +241,8 @@ def test_drain(start):
     assert ready.json() == {"ready": False, "reason": "the server is stopping"}
     live = requests.get(server.url + "/health/live", timeout=PATIENCE)
     assert live.status_code == 200
+    reply = server.post({"model": NAME, "input": "from a balancer that has not noticed yet"})
+    assert reply.status_code == 200 and reply.headers["connection"] == "close"
     assert requests.get(server.url + "/health", timeout=PATIENCE).json()["status"] == "stopping"
     assert requests.post(server.url + "/admin/drain", timeout=PATIENCE).status_code == 202
     assert server.wait() == 0
