@@ -7,9 +7,9 @@
 #include "api/health.h"
 #include "base/json_write.h"
 #include "base/log.h"
-#include "server/exchange.h"
-#include "server/footprint.h"
-#include "server/listen.h"
+#include "server/http/exchange.h"
+#include "server/observe/footprint.h"
+#include "server/http/listen.h"
 
 enum { REPLY_BYTES = 1 << 18 };
 

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #include "base/log.h"
-#include "server/exchange.h"
+#include "server/http/exchange.h"
 
 enum { REPLY_BYTES = 4096 };
 

@@ -10,9 +10,9 @@
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "server/exchange.h"
-#include "server/listen.h"
-#include "server/scheduler.h"
+#include "server/http/exchange.h"
+#include "server/http/listen.h"
+#include "server/schedule/scheduler.h"
 
 enum {
     /* Bodies up to this are read on the loop: some 50 microseconds of tokenising. */

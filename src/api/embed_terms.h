@@ -4,8 +4,8 @@
 #define EMB_EMBED_TERMS_H
 
 #include "api/refusal.h"
-#include "server/auth.h"
-#include "server/scheduler.h"
+#include "server/access/auth.h"
+#include "server/schedule/scheduler.h"
 
 struct emb_embed_terms {
     enum emb_priority priority; /* x-priority: high, normal, low */

@@ -3,8 +3,8 @@
 
 #include "api/handlers.h"
 #include "base/json_write.h"
-#include "server/exchange.h"
-#include "server/scheduler.h"
+#include "server/http/exchange.h"
+#include "server/schedule/scheduler.h"
 
 enum { REPLY_BYTES = 65536 };
 

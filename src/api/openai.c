@@ -9,7 +9,7 @@
 #include "api/base64.h"
 #include "api/embed_request.h"
 #include "base/json_write.h"
-#include "server/exchange.h"
+#include "server/http/exchange.h"
 
 enum {
     MODEL_BYTES = 65536,

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "server/exchange.h"
+#include "server/http/exchange.h"
 #include "server/server.h"
 
 /* http is 0 while nothing is refused. */

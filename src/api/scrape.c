@@ -1,6 +1,6 @@
 /* GET /metrics: all that the server counts and holds, in Prometheus's text format.
  *
- * What requests add up to is server/metrics.h's; here are the states of the queue, the workers, the front, the process
+ * What requests add up to is server/observe/metrics.h's; here are the states of the queue, the workers, the front, the process
  * and the model. */
 #include "api/handlers.h"
 
@@ -9,12 +9,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/process.h"
-#include "server/exchange.h"
-#include "server/footprint.h"
-#include "server/lag.h"
-#include "server/listen.h"
-#include "server/metrics.h"
-#include "server/scheduler.h"
+#include "server/http/exchange.h"
+#include "server/observe/footprint.h"
+#include "server/observe/lag.h"
+#include "server/http/listen.h"
+#include "server/observe/metrics.h"
+#include "server/schedule/scheduler.h"
 
 enum { PAGE_BYTES = 1 << 24, LABELS_BYTES = 256 };
 

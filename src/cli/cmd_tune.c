@@ -13,8 +13,8 @@
 #include "cli/measure.h"
 #include "cli/open_model.h"
 #include "cli/tune_file.h"
-#include "server/scheduler.h"
-#include "server/trial.h"
+#include "server/schedule/scheduler.h"
+#include "server/schedule/trial.h"
 
 enum { SECONDS = 60, ROUNDS = 3, LAYOUTS_MAX = 16, BATCHES = 4, SHARDS = 3 };
 enum { SETUPS_MAX = LAYOUTS_MAX + BATCHES + SHARDS };

@@ -3,9 +3,9 @@
 #define EMB_FRONT_OPTIONS_H
 
 #include "cli/options.h"
-#include "server/admission.h"
+#include "server/access/admission.h"
 #include "server/cache.h"
-#include "server/front_limits.h"
+#include "server/http/front_limits.h"
 
 struct emb_front_limits emb_cli_front_limits(const struct emb_cli_options *options);
 

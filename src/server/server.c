@@ -14,10 +14,10 @@
 #include "pool/control.h"
 #include "pool/link.h"
 #include "pool/setup.h"
-#include "server/footprint.h"
-#include "server/lag.h"
-#include "server/listen.h"
-#include "server/scheduler.h"
+#include "server/observe/footprint.h"
+#include "server/observe/lag.h"
+#include "server/http/listen.h"
+#include "server/schedule/scheduler.h"
 
 enum { PROBE_TOKENS = 16, TICK_MS = 500 };
 

@@ -6,16 +6,16 @@
 
 #include "base/log.h"
 #include "embellama/embellama.h"
-#include "server/admission.h"
+#include "server/access/admission.h"
 #include "server/cache.h"
-#include "server/front_limits.h"
-#include "server/metrics.h"
-#include "server/router.h"
+#include "server/http/front_limits.h"
+#include "server/observe/metrics.h"
+#include "server/http/router.h"
 
 struct emb_setup;     /* pool/setup.h */
-struct emb_front;     /* server/listen.h */
-struct emb_lag;       /* server/lag.h */
-struct emb_footprint; /* server/footprint.h */
+struct emb_front;     /* server/http/listen.h */
+struct emb_lag;       /* server/observe/lag.h */
+struct emb_footprint; /* server/observe/footprint.h */
 
 struct emb_server_options {
     const struct emb_setup *setup; /* what the supervisor told this process: model, layout, sockets (pool/setup.h) */

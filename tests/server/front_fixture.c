@@ -12,8 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/admission.h"
-#include "server/connection.h"
+#include "server/access/admission.h"
+#include "server/http/connection.h"
 
 #define HOLD_MAX 64
 

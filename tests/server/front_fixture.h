@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <uv.h>
 
-#include "server/listen.h"
+#include "server/http/listen.h"
 
 /* Routes: "/" (GET, POST: echoes the body), "/models/{id}" (GET: the id), "/big" (GET: BIG_BYTES), "/hold" (GET, POST:
  * waits for a release; on_gone counts), "/keep" (GET: the same without on_gone), "/release" (POST: answers all that are

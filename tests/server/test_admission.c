@@ -1,5 +1,5 @@
 /* Keys, roles, rates and cross-origin rules through a front with real sockets. */
-#include "server/admission.h"
+#include "server/access/admission.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #include "../base/tempdir.h"
 #include "base/log.h"
 #include "front_fixture.h"
-#include "server/cors.h"
+#include "server/access/cors.h"
 
 static struct fixture fixture;
 static char file[1024];

@@ -1,5 +1,5 @@
 /* Keys: lists and files of them, what is refused and with which words, and how one is found again. */
-#include "server/auth.h"
+#include "server/access/auth.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
-#include "server/key_file.h"
+#include "server/access/key_file.h"
 #include "../base/tempdir.h"
 
 static const struct emb_client defaults = {

@@ -11,11 +11,11 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "server/breaker.h"
-#include "server/dead_letter.h"
-#include "server/histogram.h"
-#include "server/pace.h"
-#include "server/quarantine.h"
+#include "server/schedule/breaker.h"
+#include "server/schedule/dead_letter.h"
+#include "server/observe/histogram.h"
+#include "server/schedule/pace.h"
+#include "server/schedule/quarantine.h"
 
 static struct emb_siphash hash_of(uint64_t i)
 {

@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "http1_cases.h"
-#include "server/http1.h"
+#include "server/http/http1.h"
 
 struct outcome {
     int requests;

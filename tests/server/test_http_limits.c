@@ -17,7 +17,7 @@
 
 #include "base/log.h"
 #include "front_fixture.h"
-#include "server/connection.h"
+#include "server/http/connection.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define HOLD "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"

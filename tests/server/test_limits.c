@@ -1,5 +1,5 @@
 /* Token buckets: what they hold, how they fill, who shares one, and a table that is full. */
-#include "server/limits.h"
+#include "server/access/limits.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

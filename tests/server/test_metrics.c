@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "server/lag.h"
-#include "server/metrics.h"
+#include "server/observe/lag.h"
+#include "server/observe/metrics.h"
 
 enum { PAGE_BYTES = 1 << 24 };
 

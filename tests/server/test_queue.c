@@ -1,5 +1,5 @@
 /* The queue: order, shares, sharing of identical inputs, cancelling. */
-#include "server/queue.h"
+#include "server/schedule/queue.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "server/heap.h"
+#include "server/schedule/heap.h"
 
 /* Inputs of one length whose first ids are first, first + 1, ... */
 struct work {

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "server/request_id.h"
+#include "server/http/request_id.h"
 
 static bool is_uuid4(const char *id)
 {

@@ -1,5 +1,5 @@
 /* Which route a path means, what is decoded, and the methods told for a path. */
-#include "server/router.h"
+#include "server/http/router.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

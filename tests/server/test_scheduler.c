@@ -1,6 +1,6 @@
 /* The scheduler over an engine of the test's own, whose workers stop at a gate, so that what waits together is
  * decided here and not by chance. Knows batches by what the engine was given. */
-#include "server/scheduler.h"
+#include "server/schedule/scheduler.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The scheduler over a pool that the test plays by hand: workers that come, compute, die and lose batches when the test
  * says so, so that every transition is met on purpose. Inputs whose first id is POISON end their worker. */
-#include "server/scheduler.h"
+#include "server/schedule/scheduler.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
