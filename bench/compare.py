@@ -253,30 +253,39 @@ def parse_arguments():
     return args
 
 
-def main():
-    args = parse_arguments()
-    skip = args.skip.split(",")
-    singles = {} if "latency" in skip else corpus.singles(args.corpus, args.model)
-    results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
-               "threads": args.threads, "rounds": args.rounds, "share": args.share,
-               "corpus": "dev" if args.corpus else "made up", "jobs": []}
-    jobs = results["jobs"]
-    jobs.append(measure_job(args, "all-MiniLM-L6-v2", args.model, args.sides.split(","), corpus.SETS, singles, True))
-    if "threads" not in skip:
-        jobs.append(measure_job(args, "threads", args.model, thread_keys(), corpus.SETS, {}, True))
-    if "tiers" not in skip:
-        jobs.append(measure_job(args, "tiers", args.model, tier_keys(args), TIER_SETS, {}, True))
-    for shape in filter(None, args.shapes.split(",")):
-        model = random_model.ensure(shape, args.model)
-        jobs.append(measure_job(args, shape, model, SHAPE_SIDES, SHAPE_SETS[shape], {}, False))
+def save(args, results):
+    """After each part, so that a run that is cut short leaves what it measured."""
     if args.output:
         os.makedirs(os.path.dirname(args.output) or ".", exist_ok=True)
         with open(args.output, "w", encoding="utf-8") as f:
             json.dump(results, f, indent=1)
         progress(f"written to {args.output}")
-    print(report.render(results, args.gemm))
     if args.write_docs:
         report.write_docs(results, args.write_docs, args.gemm)
+
+
+def parts(args):
+    """What is measured, in turn: (name, model, sides, sets, single texts, whether there are reference vectors)."""
+    skip = args.skip.split(",")
+    singles = {} if "latency" in skip else corpus.singles(args.corpus, args.model)
+    yield "all-MiniLM-L6-v2", args.model, args.sides.split(","), corpus.SETS, singles, True
+    if "threads" not in skip:
+        yield "threads", args.model, thread_keys(), corpus.SETS, {}, True
+    if "tiers" not in skip:
+        yield "tiers", args.model, tier_keys(args), TIER_SETS, {}, True
+    for shape in filter(None, args.shapes.split(",")):
+        yield shape, random_model.ensure(shape, args.model), SHAPE_SIDES, SHAPE_SETS[shape], {}, False
+
+
+def main():
+    args = parse_arguments()
+    results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
+               "threads": args.threads, "rounds": args.rounds, "share": args.share,
+               "corpus": "dev" if args.corpus else "made up", "jobs": []}
+    for part in parts(args):
+        results["jobs"].append(measure_job(args, *part))
+        save(args, results)
+    print(report.render(results, args.gemm))
 
 
 if __name__ == "__main__":
