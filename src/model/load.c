@@ -225,7 +225,8 @@ int emb_model_attach_at(struct emb_model *m, int fd, const char *path, const cha
     }
     if (rc == EMBELLAMA_OK) {
         struct emb_pack_spec a = emb_pack_spec_of(&m->spec), b = emb_pack_spec_of(&packed);
-        if (memcmp(&a, &b, sizeof a) != 0) {
+        /* Bytes, as the header holds them. */
+        if (memcmp((const void *)&a, (const void *)&b, sizeof a) != 0) {
             rc = emb_fail(error, EMBELLAMA_E_FORMAT, "the weights were packed from another model than %.150s", path);
         }
     }
