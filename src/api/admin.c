@@ -5,10 +5,8 @@
 
 #include "api/body_json.h"
 #include "api/health.h"
-#include "base/json_write.h"
 #include "base/log.h"
 #include "server/http/exchange.h"
-#include "server/observe/footprint.h"
 #include "server/http/listen.h"
 
 enum { REPLY_BYTES = 1 << 18 };

@@ -9,7 +9,6 @@
 #include "api/embed_terms.h"
 #include "base/json_write.h"
 #include "base/mem.h"
-#include "base/status.h"
 #include "server/http/exchange.h"
 #include "server/http/listen.h"
 #include "server/schedule/scheduler.h"
