@@ -6,23 +6,23 @@
 #include "api/handlers.h"
 
 const struct emb_route emb_api_routes[] = {
-    {"GET", "/health", emb_api_health, EMB_ROUTE_PUBLIC},
-    {"GET", "/health/live", emb_api_health_live, EMB_ROUTE_PUBLIC},
-    {"GET", "/health/ready", emb_api_health_ready, EMB_ROUTE_PUBLIC},
-    {"GET", "/metrics", emb_api_metrics, EMB_ROUTE_METRICS},
-    {"GET", "/admin/status", emb_api_admin_status, EMB_ROUTE_ADMIN},
-    {"POST", "/admin/log-level", emb_api_admin_log_level, EMB_ROUTE_ADMIN},
-    {"POST", "/admin/drain", emb_api_admin_drain, EMB_ROUTE_ADMIN},
-    {"GET", "/cache/stats", emb_api_cache_stats, 0},
-    {"POST", "/cache/clear", emb_api_cache_clear, EMB_ROUTE_ADMIN},
+    {"GET", "/health", emb_api_health, EMB_ROUTE_PUBLIC, NULL},
+    {"GET", "/health/live", emb_api_health_live, EMB_ROUTE_PUBLIC, NULL},
+    {"GET", "/health/ready", emb_api_health_ready, EMB_ROUTE_PUBLIC, NULL},
+    {"GET", "/metrics", emb_api_metrics, EMB_ROUTE_METRICS, NULL},
+    {"GET", "/admin/status", emb_api_admin_status, EMB_ROUTE_ADMIN, NULL},
+    {"POST", "/admin/log-level", emb_api_admin_log_level, EMB_ROUTE_ADMIN, NULL},
+    {"POST", "/admin/drain", emb_api_admin_drain, EMB_ROUTE_ADMIN, NULL},
+    {"GET", "/cache/stats", emb_api_cache_stats, 0, NULL},
+    {"POST", "/cache/clear", emb_api_cache_clear, EMB_ROUTE_ADMIN, NULL},
 
-    {"POST", "/v1/embeddings", emb_openai_embeddings, 0},
-    {"GET", "/v1/models", emb_openai_models, 0},
-    {"GET", "/v1/models/{id}", emb_openai_model, 0},
+    {"POST", "/v1/embeddings", emb_openai_embeddings, 0, NULL},
+    {"GET", "/v1/models", emb_openai_models, 0, NULL},
+    {"GET", "/v1/models/{id}", emb_openai_model, 0, NULL},
     /* The same for a client whose base URL lacks the /v1. */
-    {"POST", "/embeddings", emb_openai_embeddings, 0},
-    {"GET", "/models", emb_openai_models, 0},
-    {"GET", "/models/{id}", emb_openai_model, 0},
+    {"POST", "/embeddings", emb_openai_embeddings, 0, NULL},
+    {"GET", "/models", emb_openai_models, 0, NULL},
+    {"GET", "/models/{id}", emb_openai_model, 0, NULL},
 
-    {NULL, NULL, NULL, 0},
+    {NULL, NULL, NULL, 0, NULL},
 };

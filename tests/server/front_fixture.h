@@ -13,7 +13,8 @@
  * waits for a release; on_gone counts), "/keep" (GET: the same without on_gone), "/release" (POST: answers all that are
  * held, newest first), "/stream/{kind}" (GET: BIG_BYTES of fixture_byte in pieces; kinds: known, unknown, small, empty,
  * fail-first, fail-later, less, more, endless). "/who", "/public", "/metrics" (GET), "/admin" (POST): the client's name,
- * priorities and role, with the flags of their names; "/spend" (POST: charges the tokens its body says). */
+ * priorities and role, with the flags of their names; "/spend" (POST: charges the tokens its body says). "/flat" (POST: an error in a
+ * style of its own). */
 #define BIG_BYTES (8u << 20)
 #define SMALL_BYTES 1000u
 

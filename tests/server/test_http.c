@@ -242,6 +242,34 @@ static int release_held(void)
 }
 
 /* Answered in the wrong order, sent in the right one. */
+/* What goes wrong on a dialect's path is told as its clients expect, the wrong method included; other paths stay as they are. */
+static void test_error_style(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        int status;
+        const char *begin;
+    } cases[] = {
+        {"POST /flat", 422, "{\"why\":\"wrong\",\"id\":\""},
+        {"PUT /flat", 405, "{\"why\":\"method_not_allowed\",\"id\":\""},
+        {"POST /flat/", 404, "{\"error\":{\"message\":"},
+        {"PUT /hold", 405, "{\"error\":{\"message\":"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        int fd = client_open(&fixture);
+        snprintf(text, sizeof text, "%s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", cases[i].line);
+        client_puts(fd, text);
+        struct reply r = client_reply(fd, false);
+        assert_int_equal(r.status, cases[i].status);
+        assert_memory_equal(r.body, cases[i].begin, strlen(cases[i].begin));
+        assert_string_equal(reply_header(&r, "content-type"), "application/json");
+        reply_free(&r);
+        close(fd);
+    }
+}
+
 static void test_pipelined_order(void **state)
 {
     (void)state;
@@ -660,6 +688,7 @@ int main(void)
         TEST(test_headers),
         TEST(test_ids),
         TEST(test_routes),
+        TEST(test_error_style),
         TEST(test_pipelined_order),
         TEST(test_pipeline_depth),
         TEST(test_continue),

@@ -18,8 +18,12 @@ static void handler(struct emb_server *server, struct emb_exchange *x)
 }
 
 static const struct emb_route routes[] = {
-    {"GET", "/", handler, 0},       {"GET", "/a", handler, EMB_ROUTE_PUBLIC}, {"POST", "/a", handler, EMB_ROUTE_ADMIN},
-    {"GET", "/a/{id}", handler, 0}, {"POST", "/a/b/c", handler, 0},           {NULL, NULL, NULL, 0},
+    {"GET", "/", handler, 0, NULL},
+    {"GET", "/a", handler, EMB_ROUTE_PUBLIC, NULL},
+    {"POST", "/a", handler, EMB_ROUTE_ADMIN, NULL},
+    {"GET", "/a/{id}", handler, 0, NULL},
+    {"POST", "/a/b/c", handler, 0, NULL},
+    {NULL, NULL, NULL, 0, NULL},
 };
 
 static void test_cases(void **state)

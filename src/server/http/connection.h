@@ -10,6 +10,7 @@
 #include "server/http/http1.h"
 #include "server/http/listen.h"
 #include "server/http/request_id.h"
+#include "server/http/router.h"
 
 #define EMB_LISTENERS 8
 #define EMB_READ_BYTES 65536
@@ -54,6 +55,7 @@ struct emb_exchange {
     const char *traceparent; /* in request's head, or NULL */
     char span[17];           /* with it: the id of what happens here */
     const char *route;       /* as the table has it; NULL: none was found */
+    emb_error_style style;   /* the route's; NULL: OpenAI's */
     char *segment;
     struct emb_exchange_notes notes;
     void (*gone)(void *arg);

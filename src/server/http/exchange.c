@@ -247,6 +247,7 @@ void emb_exchange_dispatch(struct emb_exchange *x)
     enum emb_route_result result = emb_route_find(&match, x->front->options.routes, method, path);
     x->segment = match.segment;
     x->route = match.route ? match.route->path : NULL;
+    x->style = match.style;
     if (emb_admission_greet(x, match.allow)) {
         return;
     }

@@ -75,7 +75,8 @@ struct emb_exchange_source {
 void emb_exchange_stream(struct emb_exchange *x, int status, const char *content_type, uint64_t length,
                          const struct emb_exchange_source *source);
 
-/* Answers with OpenAI's envelope {"error":{"message","type","param","code"},"request_id"}: param and code may be NULL. */
+/* Answers with an error in the style of x's route (router.h); that of most is OpenAI's envelope
+ * {"error":{"message","type","param","code"},"request_id"}. param and code may be NULL. */
 __attribute__((format(printf, 6, 7))) void emb_exchange_error(struct emb_exchange *x, int status, const char *type,
                                                               const char *param, const char *code, const char *format,
                                                               ...);

@@ -111,25 +111,33 @@ void emb_exchange_reply(struct emb_exchange *x, int status, const char *content_
     answer(x, status, content_type);
 }
 
-/* Makes the envelope x's body. */
-static void write_error(struct emb_exchange *x, const char *type, const char *param, const char *code,
-                        const char *message)
+static int openai_style(const struct emb_error *error, struct emb_buf *out)
 {
+    emb_buf_puts(out, "{\"error\":{\"message\":");
+    emb_json_write_cstring(out, error->message);
+    emb_buf_puts(out, ",\"type\":");
+    emb_json_write_cstring(out, error->type);
+    emb_buf_puts(out, ",\"param\":");
+    emb_json_write_cstring(out, error->param);
+    emb_buf_puts(out, ",\"code\":");
+    emb_json_write_cstring(out, error->code);
+    emb_buf_printf(out, "},\"request_id\":\"%s\"}\n", error->request_id);
+    return error->status;
+}
+
+/* Makes the error x's body, and returns the status. */
+static int write_error(struct emb_exchange *x, int status, const char *type, const char *param, const char *code,
+                       const char *message)
+{
+    struct emb_error error = {
+        .status = status, .type = type, .param = param, .code = code, .message = message, .request_id = x->id};
     emb_buf_deinit(&x->body);
     emb_buf_init(&x->body, ERROR_BODY_MAX);
-    emb_buf_puts(&x->body, "{\"error\":{\"message\":");
-    emb_json_write_cstring(&x->body, message);
-    emb_buf_puts(&x->body, ",\"type\":");
-    emb_json_write_cstring(&x->body, type);
-    emb_buf_puts(&x->body, ",\"param\":");
-    emb_json_write_cstring(&x->body, param);
-    emb_buf_puts(&x->body, ",\"code\":");
-    emb_json_write_cstring(&x->body, code);
-    emb_buf_printf(&x->body, "},\"request_id\":\"%s\"}\n", x->id);
     emb_exchange_add_header(x, "content-type", "application/json");
     if (!x->notes.error) {
         x->notes.error = code;
     }
+    return (x->style ? x->style : openai_style)(&error, &x->body);
 }
 
 void emb_exchange_error(struct emb_exchange *x, int status, const char *type, const char *param, const char *code,
@@ -140,8 +148,7 @@ void emb_exchange_error(struct emb_exchange *x, int status, const char *type, co
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    write_error(x, type, param, code, message);
-    answer(x, status, NULL);
+    answer(x, write_error(x, status, type, param, code, message), NULL);
 }
 
 /* ---- Replies in pieces ---- */
@@ -210,9 +217,8 @@ void emb_exchange_prepare(struct emb_exchange *x)
         return;
     }
     if (x->streaming && !emb_exchange_pull(x)) {
-        x->status = 500;
         emb_buf_clear(&x->extra);
-        write_error(x, "server_error", NULL, "reply_failed", "The reply could not be made");
+        x->status = write_error(x, 500, "server_error", NULL, "reply_failed", "The reply could not be made");
     }
     if (!x->streaming) {
         x->length = x->body.size;

@@ -114,9 +114,11 @@ enum emb_route_result emb_route_find(struct emb_route_match *match, const struct
         }
         if (strcmp(route->method, method) != 0 && !(head && strcmp(route->method, "GET") == 0)) {
             allow(match, route->method);
+            match->style = route->style;
             continue;
         }
         match->route = route;
+        match->style = route->style;
         match->segment = name ? decode_segment(name, name_end) : NULL;
         return name && !match->segment ? EMB_ROUTE_NOMEM : EMB_ROUTE_OK;
     }
