@@ -175,6 +175,9 @@ typedef struct embellama_model_info {
     uint64_t token_flops;  /* of a token's products with weights: two a weight */
     const char *notice;    /* what opening could not do as its options asked and did otherwise: a sentence, or NULL */
     size_t numa_nodes;     /* that have the packed weights each; 1 unless options.numa found more */
+    size_t labels;         /* scores of a text or pair (embellama_score); 0: the model makes vectors only */
+    const char *const
+        *label_names; /* [labels], or NULL where the files name none and for a model attached without a path */
 } embellama_model_info;
 
 EMBELLAMA_API const embellama_model_info *embellama_model_get_info(const embellama_model *model);
@@ -259,6 +262,41 @@ EMBELLAMA_API int embellama_embed(embellama_ctx *ctx, const embellama_text *text
 EMBELLAMA_API int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t n,
                                       const embellama_embed_options *options, float *out, int *statuses,
                                       embellama_error *error);
+
+/* ---- Scoring ------------------------------------------------------------------------------------------------------ */
+
+/* A complete input of a cross-encoder, special tokens included: one text, or two behind each other. */
+typedef struct embellama_pair {
+    const int32_t *ids;
+    size_t count;
+    size_t
+        second; /* index of the first token of the second text, whose token type is 1 from there on; count where there is none */
+} embellama_pair;
+
+/* Scores n inputs with the model's classification head. out holds n * labels floats (embellama_model_info) and stays the caller's.
+ * raw: the logits; else what embellama_activate makes of them. Nothing is cut. Each input succeeds or fails alone: statuses (n
+ * values, or NULL) gets its status, and the scores of one that failed are zeros. Scores are bitwise the same whatever else is in
+ * the batch, with any number of threads, on one CPU tier. Returns 0 when all succeeded, else the status of the first that
+ * failed, with error telling which; E_UNSUPPORTED for a model without such a head (nothing is computed then). */
+EMBELLAMA_API int embellama_score_ids(embellama_ctx *ctx, const embellama_pair *inputs, size_t n, bool raw, float *out,
+                                      int *statuses, embellama_error *error);
+
+/* The same for n pairs of one query and a document each, tokenised as pairs. Of options, which may be NULL, truncate and
+ * max_length count; a pair is shortened as embellama_truncate_pair does it. The query's own fault (E_UTF8) is every pair's. */
+EMBELLAMA_API int embellama_score(embellama_ctx *ctx, embellama_text query, const embellama_text *documents, size_t n,
+                                  const embellama_embed_options *options, bool raw, float *out, int *statuses,
+                                  embellama_error *error);
+
+/* Turns the logits of one input, labels values, into scores as the model's files say (sentence-transformers' activation function);
+ * where they say nothing: the sigmoid of a single one, the softmax of several. */
+EMBELLAMA_API void embellama_activate(const embellama_model *model, float *logits);
+
+/* Shortens a tokenised pair in place to at most limit tokens, as Hugging Face's "longest_first" does: only the longer text where that
+ * is enough, else both to the same length; special tokens stay. Returns the new count and moves *second along. limit 0 means
+ * the model's context length; a limit smaller than the special tokens leaves just these. With *second == count it is
+ * embellama_truncate_ids. */
+EMBELLAMA_API size_t embellama_truncate_pair(const embellama_model *model, int32_t *ids, size_t count, size_t *second,
+                                             size_t limit);
 
 /* ---- Profiling ---------------------------------------------------------------------------------------------------- */
 
