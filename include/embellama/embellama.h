@@ -208,6 +208,27 @@ EMBELLAMA_API int embellama_tokenize(const embellama_model *model, embellama_tex
                                      int32_t *ids, int32_t *types, size_t capacity, size_t *count,
                                      embellama_error *error);
 
+/* One token of a text. */
+typedef struct embellama_token {
+    int32_t id;
+    bool special;      /* put there by the model, not of the text: begin and end are then 0 */
+    size_t begin, end; /* bytes of the text that it stands for, the same that tokenizers' offsets tell */
+} embellama_token;
+
+/* The tokens that embellama_tokenize gives for a single text, with their places. Takes longer. Same capacity convention and errors. */
+EMBELLAMA_API int embellama_tokenize_spans(const embellama_model *model, embellama_text text, embellama_token *tokens,
+                                           size_t capacity, size_t *count, embellama_error *error);
+
+/* The text of token ids, as tokenizers' decode gives it with the model's own decoder: lower case, spacing and unknown words do not come
+ * back. Ids outside the vocabulary are left out, as there; skip_special leaves special tokens out. Writes at most capacity bytes, no
+ * zero behind them, and always sets *size to how many there are. Errors: E_UNSUPPORTED (the model's decoder is one we do not know),
+ * E_NOMEM. Safe from many threads. */
+EMBELLAMA_API int embellama_detokenize(const embellama_model *model, embellama_ids ids, bool skip_special, char *text,
+                                       size_t capacity, size_t *size, embellama_error *error);
+
+/* Whether the vocabulary marks the id as special ("[CLS]"). False for an id outside it. */
+EMBELLAMA_API bool embellama_token_special(const embellama_model *model, int32_t id);
+
 /* Makes an input of token ids a client sent: checks each against the vocabulary and puts the special tokens around them
  * unless they are there already. Same capacity convention as embellama_tokenize. Errors: E_TOKEN_ID (offset is its index). */
 EMBELLAMA_API int embellama_complete_ids(const embellama_model *model, embellama_ids content, int32_t *ids,
@@ -217,8 +238,41 @@ EMBELLAMA_API int embellama_complete_ids(const embellama_model *model, embellama
  * limit 0 means the model's context length; a limit smaller than the special tokens leaves just these. */
 EMBELLAMA_API size_t embellama_truncate_ids(const embellama_model *model, int32_t *ids, size_t count, size_t limit);
 
+/* The same, keeping the end of the text, and the special tokens around it. */
+EMBELLAMA_API size_t embellama_truncate_ids_left(const embellama_model *model, int32_t *ids, size_t count,
+                                                 size_t limit);
+
 /* The token's text as the vocabulary writes it ("##ing"), or NULL for an id outside it. Belongs to the model; zero-ended. */
 EMBELLAMA_API const char *embellama_token_text(const embellama_model *model, int32_t id);
+
+/* What the model wants before a text of the kind named ("query", "passage"; case counts), as config_sentence_transformers.json's "prompts"
+ * say: the caller puts it directly before the text. name NULL: that of the default prompt, which sentence-transformers' encode() takes
+ * where none is asked for. NULL where the model has no prompt of that name, or no default. The string belongs to the model. Nothing
+ * here puts a prompt before a text by itself. */
+EMBELLAMA_API const char *embellama_prompt(const embellama_model *model, const char *name);
+
+/* Names of the model's prompts in the order of the file; NULL from behind the last. default_prompt_name's own, or NULL. */
+EMBELLAMA_API const char *embellama_prompt_name(const embellama_model *model, size_t i);
+EMBELLAMA_API const char *embellama_prompt_default(const embellama_model *model);
+
+/* ---- Foreign vocabularies ----------------------------------------------------------------------------------------- */
+
+/* A vocabulary that is not the model's, for turning token ids that a client made back into text. Const once open, safe from many
+ * threads. */
+typedef struct embellama_vocabulary embellama_vocabulary;
+
+/* Opens a .tiktoken file: a token a line, its bytes in base64 and its id, as OpenAI's tiktoken loads it. Errors: E_NOT_FOUND, E_IO,
+ * E_FORMAT (offset is the line, from 1), E_NOMEM. On success *out is the caller's. */
+EMBELLAMA_API int embellama_vocabulary_open(embellama_vocabulary **out, const char *path, embellama_error *error);
+EMBELLAMA_API void embellama_vocabulary_free(embellama_vocabulary *vocabulary); /* NULL is allowed */
+
+/* The largest id and one. Some below may be of no token. */
+EMBELLAMA_API size_t embellama_vocabulary_size(const embellama_vocabulary *vocabulary);
+
+/* The text of token ids: their bytes one behind the other, what is not UTF-8 of them made U+FFFD as tiktoken's decode does. Same capacity
+ * convention as embellama_detokenize. Errors: E_TOKEN_ID (offset is its index), E_NOMEM. */
+EMBELLAMA_API int embellama_vocabulary_decode(const embellama_vocabulary *vocabulary, embellama_ids ids, char *text,
+                                              size_t capacity, size_t *size, embellama_error *error);
 
 /* ---- Embedding ---------------------------------------------------------------------------------------------------- */
 
