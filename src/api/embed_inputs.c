@@ -16,6 +16,17 @@ void emb_embed_inputs_deinit(struct emb_embed_inputs *in)
     emb_free(in->texts);
 }
 
+static int refuse_task(const char *name, struct emb_refusal *refusal)
+{
+    return emb_refuse(refusal, 422, "invalid_request_error", name, "not_supported",
+                      "This server makes vectors of texts and nothing else.");
+}
+
+static int check_task(const struct emb_embed_inputs *in, const char *name, struct emb_refusal *refusal)
+{
+    return in->task && *in->task != EMB_TASK_EMBED ? refuse_task(name, refusal) : 0;
+}
+
 /* ---- The cache ---- */
 
 /* A text that was cut is of a kind of its own, since without leave to cut it the same text is refused. Ids are looked up as they
@@ -165,6 +176,9 @@ static int keep(struct emb_embed_inputs *in, const char *name, size_t count, con
 int emb_embed_inputs_add_text(struct emb_embed_inputs *in, const char *name, embellama_text text,
                               struct emb_refusal *refusal)
 {
+    if (check_task(in, name, refusal) != 0) {
+        return -1;
+    }
     int cached = try_cache(in, true, text.bytes, text.size, refusal);
     if (cached != 0) {
         return cached > 0 ? 0 : -1;
@@ -249,6 +263,9 @@ int emb_embed_inputs_add_ids(struct emb_embed_inputs *in, const char *name, stru
                              struct emb_refusal *refusal)
 {
     size_t n = emb_json_size(ids);
+    if (check_task(in, name, refusal) != 0) {
+        return -1;
+    }
     if (n == 0) {
         return emb_refuse_invalid(refusal, name, "'$.%s' is invalid: it is an empty list of token ids.", name);
     }
@@ -262,6 +279,15 @@ int emb_embed_inputs_add_ids(struct emb_embed_inputs *in, const char *name, stru
     }
     emb_free(content);
     return rc;
+}
+
+int emb_embed_inputs_add_pair(struct emb_embed_inputs *in, const char *name, embellama_text query,
+                              embellama_text document, struct emb_refusal *refusal)
+{
+    (void)in;
+    (void)query;
+    (void)document;
+    return refuse_task(name, refusal);
 }
 
 /* ---- Results ---- */

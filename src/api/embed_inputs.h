@@ -8,14 +8,17 @@
 #include "api/refusal.h"
 #include "base/json.h"
 #include "embellama/embellama.h"
+#include "pool/pool.h"
 #include "server/cache.h"
+
+struct embellama_vocabulary;
 
 struct emb_embed_input {
     uint32_t tokens;
     bool truncated;  /* tokens were cut off */
     bool cached;     /* its vector came from the cache */
     bool text;       /* given as text, not as token ids */
-    size_t row;      /* of its vector, in hits where it is cached, else in vectors */
+    size_t row;      /* in hits where it is cached, else among the misses */
     size_t key;      /* for the cache: place of its text in texts, or of its ids in ids */
     size_t key_size; /* bytes */
 };
@@ -23,14 +26,18 @@ struct emb_embed_input {
 struct emb_embed_inputs {
     /* Set before any is added. */
     const embellama_model *model;
-    size_t limit;            /* tokens an input may have */
-    size_t most;             /* inputs a request may have */
-    bool truncate;           /* shorten what is too long instead of refusing it */
-    struct emb_cache *cache; /* NULL: neither look there nor keep */
-    uint64_t client;         /* whose entries of the cache are seen */
-    uint64_t epoch;          /* of the cache */
-    bool read_cache;         /* whether it is looked into; it is written to either way */
-    bool only_cached;        /* refuse what the cache lacks, as the queue is full */
+    size_t limit;          /* tokens an input may have */
+    size_t most;           /* inputs a request may have */
+    bool truncate;         /* shorten what is too long instead of refusing it */
+    bool truncate_left;    /* ... at its beginning, not its end */
+    embellama_text prompt; /* put before each text (not before token ids, nor in pairs); stays the caller's */
+    const struct embellama_vocabulary *foreign; /* whose ids clients send: they are decoded to text by it; or NULL */
+    const enum emb_task_kind *task;             /* what is to be computed of each input; NULL: EMBED */
+    struct emb_cache *cache;                    /* NULL: neither look there nor keep */
+    uint64_t client;                            /* whose entries of the cache are seen */
+    uint64_t epoch;                             /* of the cache */
+    bool read_cache;                            /* whether it is looked into; it is written to either way */
+    bool only_cached;                           /* refuse what the cache lacks, as the queue is full */
 
     struct emb_embed_input *items; /* [count] */
     size_t count, capacity;
@@ -62,6 +69,11 @@ int emb_embed_inputs_add_text(struct emb_embed_inputs *in, const char *name, emb
 int emb_embed_inputs_add_ids(struct emb_embed_inputs *in, const char *name, struct emb_json_value ids,
                              struct emb_refusal *refusal);
 
+/* A pair of texts to be scored together, tokenised as one (SCORE only). Where it is too long and may be cut, the longer text loses
+ * its end first. */
+int emb_embed_inputs_add_pair(struct emb_embed_inputs *in, const char *name, embellama_text query,
+                              embellama_text document, struct emb_refusal *refusal);
+
 /* Makes room for results, once all are added. */
 int emb_embed_inputs_prepare(struct emb_embed_inputs *in, struct emb_refusal *refusal);
 
@@ -71,7 +83,7 @@ size_t emb_embed_inputs_held(const struct emb_embed_inputs *in);
 /* Keeps the vectors that were computed. */
 void emb_embed_inputs_store(const struct emb_embed_inputs *in);
 
-/* Vector of input i, [dim], and its status. */
+/* Values of input i (emb_task_values), and its status. */
 float *emb_embed_inputs_vector(const struct emb_embed_inputs *in, size_t i);
 int emb_embed_inputs_status(const struct emb_embed_inputs *in, size_t i);
 

@@ -38,11 +38,17 @@ struct request {
     embellama_normalize normalize;         /* after a cut */
     float p;
     struct emb_job job;
-    size_t written; /* inputs of the reply in pieces so far */
+    /* The reply in pieces: */
+    size_t entries, written;
+    size_t entry_values; /* of each, on average */
+    bool cut_late;       /* vectors are cut as they are written */
 };
 
 static void request_free(struct request *q)
 {
+    if (q->r.free_state) {
+        q->r.free_state(q->r.state);
+    }
     emb_free(q->copy);
     emb_embed_inputs_deinit(&q->r.inputs);
     emb_free(q);
@@ -59,6 +65,19 @@ static void refuse_and_free(struct request *q)
 const float *emb_embed_vector(const struct emb_embed_request *r, size_t i)
 {
     return emb_embed_inputs_status(&r->inputs, i) == EMBELLAMA_OK ? emb_embed_inputs_vector(&r->inputs, i) : NULL;
+}
+
+const float *emb_embed_values(const struct emb_embed_request *r, size_t i, size_t *n)
+{
+    const float *values = emb_embed_vector(r, i);
+    const struct emb_embed_inputs *in = &r->inputs;
+    const struct emb_task task = {.kind = r->task};
+    bool whole = r->task == EMB_TASK_TOKENS || r->task == EMB_TASK_SCORE;
+    *n = !values ? 0
+         : whole ? emb_task_values(&task, in->items[i].tokens, embellama_dim(in->model),
+                                   embellama_model_get_info(in->model)->labels)
+                 : r->dimensions;
+    return values;
 }
 
 void emb_embed_write_errors(const struct emb_embed_request *r, struct emb_buf *out)
@@ -79,13 +98,47 @@ void emb_embed_write_errors(const struct emb_embed_request *r, struct emb_buf *o
 
 /* ---- Writing ---- */
 
-static void write_input(struct request *q, size_t i, struct emb_buf *out)
+/* A vector that was cut is normalised again. */
+static void cut(struct request *q, size_t i)
 {
-    struct emb_embed_request *r = &q->r;
-    if (r->dimensions < embellama_dim(r->inputs.model) && emb_embed_vector(r, i)) {
+    const struct emb_embed_request *r = &q->r;
+    if (r->task == EMB_TASK_EMBED && r->dimensions < embellama_dim(r->inputs.model) && emb_embed_vector(r, i)) {
         embellama_normalize_vector(emb_embed_inputs_vector(&r->inputs, i), r->dimensions, q->normalize, q->p);
     }
-    r->dialect->input(r, i, out);
+}
+
+/* Where a dialect looks at all vectors together, or at other times than one after the other, all are ready before. */
+static void finish(struct request *q)
+{
+    const struct emb_embed_dialect *dialect = q->r.dialect;
+    bool together = dialect->finish || dialect->entries;
+    for (size_t i = 0; together && i < q->r.inputs.count; i++) {
+        cut(q, i);
+    }
+    if (dialect->finish) {
+        dialect->finish(&q->r);
+    }
+    q->cut_late = !together;
+    q->entries = dialect->entries ? dialect->entries(&q->r) : q->r.inputs.count;
+}
+
+static void write_entry(struct request *q, size_t i, struct emb_buf *out)
+{
+    if (q->cut_late) {
+        cut(q, i);
+    }
+    q->r.dialect->input(&q->r, i, out);
+}
+
+/* Values of the whole reply, about. */
+static size_t reply_values(const struct request *q)
+{
+    size_t values = 0, n;
+    for (size_t i = 0; i < q->r.inputs.count; i++) {
+        emb_embed_values(&q->r, i, &n);
+        values += n;
+    }
+    return values;
 }
 
 /* A piece: inputs until it is large, with what stands before the first and behind the last. */
@@ -95,12 +148,12 @@ static enum emb_piece write_piece(void *arg, struct emb_buf *out)
     if (q->written == 0) {
         q->r.dialect->begin(&q->r, out);
     }
-    for (size_t values = 0; q->written < q->r.inputs.count; q->written++) {
+    for (size_t values = 0; q->written < q->entries; q->written++) {
         if (values >= WHOLE_REPLY_VALUES || out->size >= EMB_PIECE_BYTES) {
             return EMB_PIECE_MORE;
         }
-        write_input(q, q->written, out);
-        values += q->r.dimensions;
+        write_entry(q, q->written, out);
+        values += q->entry_values;
     }
     q->r.dialect->end(&q->r, out);
     return out->failed ? EMB_PIECE_FAILED : EMB_PIECE_LAST;
@@ -125,12 +178,18 @@ static void add_headers(const struct request *q)
                                 : in->misses == in->count ? "miss"
                                                           : "partial");
     }
+    if (q->r.dialect->headers) {
+        q->r.dialect->headers(&q->r, q->x);
+    }
 }
 
 static void answer(struct request *q)
 {
+    finish(q);
     add_headers(q);
-    if (q->r.inputs.count * q->r.dimensions > WHOLE_REPLY_VALUES) {
+    size_t values = reply_values(q);
+    q->entry_values = q->entries > 0 ? values / q->entries : 0;
+    if (values > WHOLE_REPLY_VALUES) {
         struct emb_exchange_source source = {.next = write_piece, .over = on_written, .arg = q};
         emb_exchange_stream(q->x, 200, "application/json", EMB_LENGTH_UNKNOWN, &source);
         return;
@@ -374,6 +433,7 @@ static void set_up_inputs(struct request *q)
     struct emb_embed_inputs *in = &q->r.inputs;
     const struct emb_server_options *options = emb_server_options(q->server);
     in->model = emb_server_model(q->server);
+    in->task = &q->r.task;
     in->limit = embellama_model_get_info(in->model)->context_length;
     if (options->max_length > 0 && options->max_length < in->limit) {
         in->limit = options->max_length;

@@ -1,6 +1,15 @@
 /* What all kinds of pools share: who gets how many cores, and the calls through the table. */
 #include "pool/pool.h"
 
+size_t emb_task_values(const struct emb_task *task, size_t tokens, size_t dim, size_t labels)
+{
+    switch (task ? task->kind : EMB_TASK_EMBED) {
+    case EMB_TASK_TOKENS: return tokens * dim;
+    case EMB_TASK_SCORE: return labels;
+    default: return dim;
+    }
+}
+
 /* Cores one forward pass still uses well: beyond, its threads wait for each other more than another worker would
  * cost. */
 enum { CORES_PER_WORKER = 8 };
@@ -35,6 +44,11 @@ struct emb_pool_layout emb_pool_layout_of(const struct emb_pool *pool)
 size_t emb_pool_dim(const struct emb_pool *pool)
 {
     return pool->dim;
+}
+
+size_t emb_pool_labels(const struct emb_pool *pool)
+{
+    return pool->labels;
 }
 
 void emb_pool_submit(struct emb_pool *pool, int worker, struct emb_pool_batch *batch)

@@ -10,12 +10,31 @@
 
 struct emb_pool;
 
+/* What is computed of an input. */
+enum emb_task_kind {
+    EMB_TASK_EMBED,  /* its vector, dim values */
+    EMB_TASK_RAW,    /* its vector, not normalised */
+    EMB_TASK_TOKENS, /* a row of dim values a token, not normalised */
+    EMB_TASK_SCORE,  /* the logits of a model that has labels */
+};
+enum { EMB_TASK_KINDS = 4 };
+
+struct emb_task {
+    uint32_t kind;   /* enum emb_task_kind */
+    uint32_t second; /* SCORE: index of the first token of the second text, or the number of tokens where there is none;
+                      * 0 for all other kinds */
+};
+
+/* How many values an input of so many tokens gets. task NULL: EMBED. */
+size_t emb_task_values(const struct emb_task *task, size_t tokens, size_t dim, size_t labels);
+
 /* The submitter's, untouched by it from submission until done or lost is called, or the pool is freed. */
 struct emb_pool_batch {
     size_t inputs;
-    int32_t *ids;        /* all inputs' tokens, one input after the other, special tokens included */
-    uint32_t *counts;    /* [inputs] tokens of each */
-    float *vectors;      /* [inputs, dim], written; zeros for an input that failed */
+    int32_t *ids;                 /* all inputs' tokens, one input after the other, special tokens included */
+    uint32_t *counts;             /* [inputs] tokens of each */
+    const struct emb_task *tasks; /* [inputs]; NULL: all EMBED */
+    float *vectors;      /* written: each input's values (emb_task_values) behind the other's; zeros where it failed */
     int *statuses;       /* [inputs], written: an embellama_status each */
     uint64_t started_ns; /* written: when the worker took it up (CLOCK_MONOTONIC), and how long it computed */
     uint64_t compute_ns;
@@ -65,6 +84,7 @@ struct emb_pool {
     const struct emb_pool_kind *kind;
     struct emb_pool_layout layout;
     size_t dim;
+    size_t labels; /* of the model; 0: it makes vectors only */
     struct emb_pool_events events;
 };
 
@@ -78,6 +98,7 @@ void emb_pool_watch(struct emb_pool *pool, const struct emb_pool_events *events)
 
 struct emb_pool_layout emb_pool_layout_of(const struct emb_pool *pool);
 size_t emb_pool_dim(const struct emb_pool *pool);
+size_t emb_pool_labels(const struct emb_pool *pool);
 
 /* Hands a batch to a worker that is ready and holds fewer than EMB_POOL_DEPTH. No event comes from within. One that is
  * dead but not yet said to be gone loses it later, unstarted. */

@@ -23,11 +23,13 @@ enum { EMB_PRIORITIES = 3 };
 
 /* The inputs of one request. The caller owns it and all it points to, until done is called or it was cancelled. */
 struct emb_job {
-    size_t inputs;          /* at least 1 */
-    const int32_t *ids;     /* all inputs' tokens, one input after the other, special tokens included */
-    const uint32_t *counts; /* [inputs] tokens of each: 1 to the model's context length */
-    float *vectors;         /* [inputs, dim], written */
-    int *statuses;          /* [inputs], written: an embellama_status each; one that failed has zeros as its vector */
+    size_t inputs;                /* at least 1 */
+    const int32_t *ids;           /* all inputs' tokens, one input after the other, special tokens included */
+    const uint32_t *counts;       /* [inputs] tokens of each: 1 to the model's context length */
+    const struct emb_task *tasks; /* [inputs]; NULL: all EMBED */
+    const size_t *places;         /* [inputs] where in vectors each one's values begin; NULL where tasks is */
+    float *vectors;               /* written: each input's values (emb_task_values) behind the other's */
+    int *statuses; /* [inputs], written: an embellama_status each; one that failed has zeros as its values */
     void (*done)(struct emb_job *job); /* every input has its status; never called from within submit */
     void *arg;
     enum emb_priority priority;
