@@ -16,6 +16,23 @@
 
 static void resume(struct emb_conn *conn);
 
+/* ---- The transport ---- */
+
+int emb_conn_try_write(struct emb_conn *conn, const uv_buf_t *parts, int count)
+{
+    return uv_try_write((uv_stream_t *)&conn->tcp, parts, (unsigned)count);
+}
+
+int emb_conn_write(struct emb_conn *conn, uv_write_t *request, const uv_buf_t *parts, int count, uv_write_cb written)
+{
+    return uv_write(request, (uv_stream_t *)&conn->tcp, parts, (unsigned)count, written);
+}
+
+void emb_conn_set_protocol(struct emb_conn *conn, enum emb_protocol protocol)
+{
+    conn->protocol = protocol;
+}
+
 /* ---- The end ---- */
 
 static void on_closed(uv_handle_t *handle)
@@ -141,7 +158,7 @@ static bool queue_parts(struct emb_conn *conn, struct emb_exchange *x, const uv_
     x->write.data = x;
     conn->unsent += x->out_bytes;
     conn->handed += x->out_bytes;
-    if (uv_write(&x->write, (uv_stream_t *)&conn->tcp, parts, (unsigned)count, on_written) != 0) {
+    if (emb_conn_write(conn, &x->write, parts, count, on_written) != 0) {
         x->sent = false;
         emb_conn_close(conn);
         return false;
@@ -156,7 +173,7 @@ static bool write_at_once(struct emb_conn *conn, const struct emb_exchange *x, u
     if (conn->unsent > 0 || x->streaming || conn->rest.size > 0) {
         return false;
     }
-    int written = uv_try_write((uv_stream_t *)&conn->tcp, parts, (unsigned)*count);
+    int written = emb_conn_try_write(conn, parts, *count);
     if (written > 0) {
         conn->handed += (size_t)written;
         *count = cut_parts(parts, *count, (size_t)written);
@@ -254,7 +271,7 @@ static void send_continue(struct emb_conn *conn)
         return;
     }
     uv_buf_t part = {.base = (char *)(uintptr_t)text, .len = sizeof text - 1};
-    int written = uv_try_write((uv_stream_t *)&conn->tcp, &part, 1);
+    int written = emb_conn_try_write(conn, &part, 1);
     if (written > 0 && (size_t)written < sizeof text - 1) {
         emb_conn_close(conn);
     }
@@ -422,6 +439,19 @@ static void drop_input(struct emb_conn *conn, size_t size)
     }
 }
 
+/* Bytes of the protocol, as the transport has them. */
+static void take_input(struct emb_conn *conn, const char *data, size_t size)
+{
+    if (conn->ended) {
+        drop_input(conn, size);
+        return;
+    }
+    process(conn, data, size);
+    if (!conn->closing && !conn->ended && conn->rest.size > 0) {
+        stop_reading(conn);
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
     struct emb_conn *conn = stream->data;
@@ -437,14 +467,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     conn->last_read = uv_now(conn->front->loop);
-    if (conn->ended) {
-        drop_input(conn, (size_t)size);
-        return;
-    }
-    process(conn, buf->base, (size_t)size);
-    if (!conn->closing && !conn->ended && conn->rest.size > 0) {
-        stop_reading(conn);
-    }
+    take_input(conn, buf->base, (size_t)size);
 }
 
 static bool start_reading(struct emb_conn *conn)

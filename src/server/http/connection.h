@@ -83,10 +83,14 @@ struct emb_exchange {
     uv_write_t write;
 };
 
+/* What a connection speaks; where ALPN did not say, its first bytes do. */
+enum emb_protocol { EMB_PROTOCOL_OPEN, EMB_PROTOCOL_HTTP1, EMB_PROTOCOL_HTTP2 };
+
 struct emb_conn {
     uv_tcp_t tcp;
     struct emb_front *front;
     struct emb_conn *next, *previous;
+    enum emb_protocol protocol;
     struct emb_http1 *parser;
     struct emb_exchange *first, *last; /* not fully answered, oldest first */
     size_t exchange_count;
@@ -123,6 +127,13 @@ void emb_conn_check(struct emb_conn *conn, uint64_t now);
 
 /* Closes at once; pending exchanges are told. */
 void emb_conn_close(struct emb_conn *conn);
+
+/* Says what was agreed on before the first byte of the protocol came. */
+void emb_conn_set_protocol(struct emb_conn *conn, enum emb_protocol protocol);
+
+/* The transport's writes, with the results of uv_try_write and uv_write. Parts live until written is called. */
+int emb_conn_try_write(struct emb_conn *conn, const uv_buf_t *parts, int count);
+int emb_conn_write(struct emb_conn *conn, uv_write_t *request, const uv_buf_t *parts, int count, uv_write_cb written);
 
 /* A connection or an orphaned exchange is over: a stop may be complete. */
 void emb_front_release(struct emb_front *front);
