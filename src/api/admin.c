@@ -3,34 +3,25 @@
 
 #include <stdio.h>
 
-#include "api/body_json.h"
 #include "api/health.h"
+#include "api/json_request.h"
 #include "base/log.h"
 #include "server/http/exchange.h"
 #include "server/http/listen.h"
 
 enum { REPLY_BYTES = 1 << 18 };
 
-/* The request's body as an object; false: it was answered. *out is the caller's. */
+/* The request's body, an object; false: it was answered. *out is the caller's. */
 static bool read_body(struct emb_exchange *x, struct emb_json **out)
 {
     size_t size;
+    struct emb_refusal refusal = {0};
     const char *body = emb_exchange_body(x, &size);
-    embellama_error error;
-    *out = NULL;
-    if (!emb_body_is_json(emb_exchange_header(x, "content-type"))) {
-        emb_exchange_error(x, 415, "invalid_request_error", NULL, "unsupported_media_type",
-                           "The body must be JSON (Content-Type: application/json)");
-        return false;
+    if (emb_json_check_type(x, &refusal) == 0 && emb_json_read_body(out, body, size, &refusal) == 0) {
+        return true;
     }
-    int status = emb_body_parse(out, body, size, &error);
-    if (status != EMBELLAMA_OK) {
-        bool full = status == EMBELLAMA_E_NOMEM;
-        emb_exchange_error(x, full ? 503 : 400, full ? "server_error" : "invalid_request_error", NULL, NULL, "%s",
-                           error.message);
-        return false;
-    }
-    return true;
+    emb_refusal_answer(&refusal, x);
+    return false;
 }
 
 void emb_api_admin_log_level(struct emb_server *server, struct emb_exchange *x)
