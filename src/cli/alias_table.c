@@ -1,0 +1,75 @@
+/* Names by which other servers know options: those of Hugging Face's text-embeddings-inference, and of the server of the same name
+ * in Rust, as far as option_table.c has not them as second names of its own. What reads the table is in options.c. */
+#include "cli/options.h"
+
+#include <stddef.h>
+
+#define DOWNLOAD "nothing is downloaded here: --model takes a folder, a .gguf file, or a name in the cache folder"
+
+const struct emb_cli_alias emb_cli_alias_table[] = {
+    /* The Rust server's. */
+    {.name = "n-seq-max",
+     .env = "EMBELLAMA_N_SEQ_MAX",
+     .notice = "batches are filled by tokens here (--batch-tokens), not by sequences"},
+    {.env = "EMBELLAMA_N_THREADS", .option = "threads"},
+    {.env = "EMBELLAMA_CONTEXT_SIZE", .option = "max-length"},
+    {.env = "EMBELLAMA_USE_GPU", .notice = "models run on the CPU here"},
+
+    /* text-embeddings-inference's. */
+    {.name = "model-id", .env = "MODEL_ID", .tei = true, .option = "model"},
+    {.name = "served-model-name", .env = "SERVED_MODEL_NAME", .tei = true, .option = "model-name"},
+    {.name = "dtype", .env = "DTYPE", .tei = true, .option = "precision"},
+    {.env = "POOLING", .tei = true, .option = "pooling"},
+    {.name = "hostname", .option = "host"}, /* its variable HOSTNAME is the container's name in most places */
+    {.env = "PORT", .tei = true, .option = "port"},
+    {.env = "API_KEY", .tei = true, .option = "api-key"},
+    {.env = "AUTO_TRUNCATE", .tei = true, .option = "auto-truncate"},
+    {.name = "max-batch-tokens", .env = "MAX_BATCH_TOKENS", .tei = true, .option = "batch-tokens"},
+    {.name = "max-client-batch-size", .env = "MAX_CLIENT_BATCH_SIZE", .tei = true, .option = "max-inputs"},
+    {.name = "payload-limit", .env = "PAYLOAD_LIMIT", .tei = true, .option = "max-body"},
+    {.name = "cors-allow-origin", .env = "CORS_ALLOW_ORIGIN", .tei = true, .option = "cors-origins"},
+    {.name = "json-output", .flag = true, .env = "JSON_OUTPUT", .tei = true, .option = "log-format", .value = "json"},
+    {.name = "tokenization-workers",
+     .env = "TOKENIZATION_WORKERS",
+     .tei = true,
+     .notice = "texts are tokenised by the front and its threads"},
+    {.name = "max-concurrent-requests",
+     .env = "MAX_CONCURRENT_REQUESTS",
+     .tei = true,
+     .notice = "what waits is bounded by inputs and tokens here (--queue-size, --max-queued-tokens)"},
+    {.name = "max-batch-requests",
+     .env = "MAX_BATCH_REQUESTS",
+     .tei = true,
+     .notice = "batches are filled by tokens here (--batch-tokens), not by requests"},
+    {.name = "hf-token", .env = "HF_TOKEN", .tei = true, .notice = DOWNLOAD},
+    {.name = "hf-api-token", .env = "HF_API_TOKEN", .tei = true, .notice = DOWNLOAD},
+    {.name = "huggingface-hub-cache", .env = "HUGGINGFACE_HUB_CACHE", .tei = true, .notice = DOWNLOAD},
+    {.name = "disable-spans",
+     .flag = true,
+     .env = "DISABLE_SPANS",
+     .tei = true,
+     .notice = "log lines hold no spans anyway"},
+    {.name = "otlp-service-name", .env = "OTLP_SERVICE_NAME", .tei = true, .notice = "no traces are exported"},
+    {.name = "prometheus-port",
+     .env = "PROMETHEUS_PORT",
+     .tei = true,
+     .notice = "metrics are at /metrics of the one port"},
+    {.name = "revision", .env = "REVISION", .tei = true, .refusal = DOWNLOAD},
+    {.name = "dense-path",
+     .env = "DENSE_PATH",
+     .tei = true,
+     .refusal = "a model's dense layers are those its own modules.json lists"},
+    {.name = "default-prompt",
+     .env = "DEFAULT_PROMPT",
+     .tei = true,
+     .refusal = "no prompt is put before texts unless the request names one (prompt_name)"},
+    {.name = "default-prompt-name",
+     .env = "DEFAULT_PROMPT_NAME",
+     .tei = true,
+     .refusal = "no prompt is put before texts unless the request names one (prompt_name)"},
+    {.name = "otlp-endpoint",
+     .env = "OTLP_ENDPOINT",
+     .tei = true,
+     .refusal = "no traces are exported; requests' logs and replies carry traceparent's ids"},
+    {.name = NULL, .env = NULL},
+};
