@@ -1,9 +1,7 @@
 /* The context: scratch memory and threads, and the two embed calls.
  *
- * In bulk each member of the team takes shards, runs of whole texts of some hundred tokens, through all layers by itself: no
- * barrier, activations in its own cache. When there is too little of that to go round, the whole team works on one shard
- * together: where there are several NUMA nodes (crew.h), the team of one. Which way it goes never changes a bit of any vector
- * (model/forward.h). */
+ * Which texts a thread takes by itself and which all take together, where there are several NUMA nodes (crew.h) the team of one, is
+ * planned for each call (shards.h). It never changes a bit of any vector (model/forward.h). */
 #include <string.h>
 
 #include "base/cpu.h"
@@ -11,19 +9,14 @@
 #include "base/status.h"
 #include "engine/crew.h"
 #include "engine/handle.h"
+#include "engine/shards.h"
 #include "engine/watch.h"
 #include "model/forward.h"
 #include "model/pooling.h"
 
 /* Tokens of a shard: large enough for the kernels' full speed, small enough that activations stay in L2. A caller's own number
  * is held to a range in which the scratch memory stays small. */
-enum { SHARD_TOKENS = 256, SHARD_TOKENS_MIN = 128, SHARD_TOKENS_MAX = 8192 };
-
-/* Inputs begin..end of the call's list, run together. */
-struct shard {
-    size_t begin, end;
-    size_t tokens;
-};
+enum { SHARD_TOKENS = 256, SHARD_TOKENS_MAX = 8192 };
 
 /* One team member's own. */
 struct worker {
@@ -63,10 +56,11 @@ struct embellama_ctx {
     embellama_ids *inputs; /* all inputs; then the valid ones only, cut where asked */
     size_t *index;         /* of each valid one in the caller's list */
     size_t *rows;          /* first output row of each of the caller's inputs */
-    struct shard *shards;
+    struct emb_shards plan;
+    embellama_ids *ordered; /* the valid inputs in the plan's order */
     int *statuses;
-    size_t places_capacity, inputs_capacity, index_capacity, rows_capacity, shards_capacity, statuses_capacity;
-    size_t n_inputs, n_shards;
+    size_t places_capacity, inputs_capacity, index_capacity, rows_capacity, ordered_capacity, statuses_capacity;
+    size_t n_inputs;
 };
 
 embellama_ctx_options embellama_ctx_options_default(void)
@@ -167,7 +161,8 @@ void embellama_ctx_free(embellama_ctx *ctx)
     emb_free(ctx->inputs);
     emb_free(ctx->index);
     emb_free(ctx->rows);
-    emb_free(ctx->shards);
+    emb_shards_deinit(&ctx->plan);
+    emb_free(ctx->ordered);
     emb_free(ctx->statuses);
     emb_free(ctx);
 }
@@ -274,7 +269,7 @@ static int prepare(struct call *call, int *statuses, embellama_error *error)
     if (!emb_grow(&ctx->inputs, &ctx->inputs_capacity, n, sizeof *ctx->inputs) ||
         !emb_grow(&ctx->index, &ctx->index_capacity, n, sizeof *ctx->index) ||
         !emb_grow(&ctx->rows, &ctx->rows_capacity, n, sizeof *ctx->rows) ||
-        !emb_grow(&ctx->shards, &ctx->shards_capacity, n, sizeof *ctx->shards) ||
+        !emb_grow(&ctx->ordered, &ctx->ordered_capacity, n, sizeof *ctx->ordered) ||
         !emb_grow(&ctx->places, &ctx->places_capacity, n, sizeof *ctx->places) ||
         !emb_grow(&ctx->statuses, &ctx->statuses_capacity, n, sizeof *ctx->statuses)) {
         return emb_fail_nomem(error);
@@ -287,43 +282,6 @@ static int prepare(struct call *call, int *statuses, embellama_error *error)
         ctx->workers[i].n_ids = 0;
     }
     return EMBELLAMA_OK;
-}
-
-/* ---- Planning ---- */
-
-/* Groups the inputs into shards of about target tokens. */
-static void plan_shards(embellama_ctx *ctx, size_t target)
-{
-    ctx->n_shards = 0;
-    for (size_t i = 0; i < ctx->n_inputs; i++) {
-        size_t count = ctx->inputs[i].count;
-        struct shard *last = ctx->n_shards ? &ctx->shards[ctx->n_shards - 1] : NULL;
-        if (!last || last->tokens + count > target) {
-            last = &ctx->shards[ctx->n_shards++];
-            *last = (struct shard){.begin = i, .end = i};
-        }
-        last->end = i + 1;
-        last->tokens += count;
-    }
-}
-
-/* True where each member would have shards of its own and all would end at about the same time. */
-static bool worth_sharding(const embellama_ctx *ctx, size_t total)
-{
-    size_t threads = (size_t)ctx->threads, share = total / threads, largest = 0;
-    for (size_t i = 0; i < ctx->n_shards; i++) {
-        largest = ctx->shards[i].tokens > largest ? ctx->shards[i].tokens : largest;
-    }
-    return share >= SHARD_TOKENS_MIN / 2 && ctx->n_shards >= threads &&
-           (largest <= share + share / 4 || ctx->n_shards >= 4 * threads);
-}
-
-/* Tokens of a shard for a whole team: all there is room for, but so that each node has one. */
-static size_t group_target(const embellama_ctx *ctx, size_t total)
-{
-    size_t nodes = (size_t)emb_crew_nodes(ctx->crew), share = (total + nodes - 1) / nodes;
-    share = share < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : share;
-    return nodes == 1 || share > ctx->shard_capacity ? ctx->shard_capacity : share;
 }
 
 /* ---- Running ---- */
@@ -353,15 +311,16 @@ static void finish_input(const struct call *call, size_t i, const float *states,
     }
 }
 
-static void run_shard(const struct call *call, const struct shard *shard, const struct emb_model *model,
+static void run_shard(const struct call *call, const struct emb_shard *shard, const struct emb_model *model,
                       struct emb_scratch *scratch, struct emb_team *team)
 {
     const embellama_ctx *ctx = call->ctx;
     size_t row = 0, hidden = ctx->model->info.dim;
-    emb_forward(model, scratch, team, ctx->inputs + shard->begin, shard->end - shard->begin);
+    emb_forward(model, scratch, team, ctx->ordered + shard->begin, shard->end - shard->begin);
     for (size_t k = shard->begin; k < shard->end; k++) {
-        finish_input(call, ctx->index[k], scratch->x + row * hidden, ctx->inputs[k].count, scratch->rows);
-        row += ctx->inputs[k].count;
+        size_t tokens = ctx->ordered[k].count;
+        finish_input(call, ctx->index[ctx->plan.order[k]], scratch->x + row * hidden, tokens, scratch->rows);
+        row += tokens;
     }
     emb_profile_lap(scratch->profile, EMBELLAMA_OPERATION_POOLING);
 }
@@ -370,34 +329,38 @@ static void shard_item(void *arg, size_t item, int member)
 {
     const struct call *call = arg;
     struct worker *w = &call->ctx->workers[member];
-    run_shard(call, &call->ctx->shards[item], w->model, &w->scratch, NULL);
+    run_shard(call, &call->ctx->plan.shards[item], w->model, &w->scratch, NULL);
 }
 
 static void group_item(void *arg, size_t item, int node)
 {
     const struct call *call = arg;
     struct group *g = &call->ctx->groups[node];
-    run_shard(call, &call->ctx->shards[item], g->model, &g->scratch, emb_crew_team(call->ctx->crew, node));
+    const struct emb_shards *plan = &call->ctx->plan;
+    run_shard(call, &plan->shards[plan->alone + item], g->model, &g->scratch, emb_crew_team(call->ctx->crew, node));
 }
 
 /* Runs ctx->inputs. */
-static void run(struct call *call)
+static int run(struct call *call, embellama_error *error)
 {
     embellama_ctx *ctx = call->ctx;
-    size_t total = 0, threads = (size_t)ctx->threads;
-    for (size_t i = 0; i < ctx->n_inputs; i++) {
-        total += ctx->inputs[i].count;
+    struct emb_shards_terms terms = {
+        .threads = (size_t)ctx->threads,
+        .nodes = (size_t)emb_crew_nodes(ctx->crew),
+        .tokens = ctx->shard_tokens,
+        .most = ctx->shard_capacity,
+        .hidden = ctx->model->loaded.spec.hidden,
+    };
+    if (!emb_shards_plan(&ctx->plan, ctx->inputs, ctx->n_inputs, &terms)) {
+        return emb_fail_nomem(error);
     }
-    size_t target = (total + threads - 1) / threads;
-    target = target < SHARD_TOKENS_MIN ? SHARD_TOKENS_MIN : target;
-    plan_shards(ctx, target < ctx->shard_tokens ? target : ctx->shard_tokens);
-    if (threads == 1 || worth_sharding(ctx, total)) {
-        emb_crew_run(ctx->crew, shard_item, call, ctx->n_shards);
-    } else {
-        plan_shards(ctx, group_target(ctx, total));
-        emb_crew_lead(ctx->crew, group_item, call, ctx->n_shards);
+    for (size_t k = 0; k < ctx->n_inputs; k++) {
+        ctx->ordered[k] = ctx->inputs[ctx->plan.order[k]];
     }
+    emb_crew_run(ctx->crew, shard_item, call, ctx->plan.alone);
+    emb_crew_lead(ctx->crew, group_item, call, ctx->plan.count - ctx->plan.alone);
     collect_profile(ctx);
+    return EMBELLAMA_OK;
 }
 
 /* Keeps of ctx->inputs those without a bad status, and zeroes the others' vectors. */
@@ -507,8 +470,11 @@ int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t 
         return rc;
     }
     struct emb_crew_guest guest = emb_crew_join(ctx->crew);
-    run(&call);
+    rc = run(&call, error);
     emb_crew_part(&guest);
+    if (rc != EMBELLAMA_OK) {
+        return rc;
+    }
     size_t failed = first_failure(&call);
     return report(&call, failed < n ? inputs[failed].count : 0, error);
 }
@@ -606,7 +572,7 @@ int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, c
         }
     }
     keep_valid(&call);
-    run(&call);
+    rc = run(&call, error);
     emb_crew_part(&guest);
-    return report_text(&call, texts, error);
+    return rc != EMBELLAMA_OK ? rc : report_text(&call, texts, error);
 }
