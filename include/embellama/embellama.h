@@ -270,7 +270,7 @@ EMBELLAMA_API void embellama_vocabulary_free(embellama_vocabulary *vocabulary); 
 EMBELLAMA_API size_t embellama_vocabulary_size(const embellama_vocabulary *vocabulary);
 
 /* The text of token ids: their bytes one behind the other, what is not UTF-8 of them made U+FFFD as tiktoken's decode does. Same capacity
- * convention as embellama_detokenize. Errors: E_TOKEN_ID (offset is its index), E_NOMEM. */
+ * convention as embellama_detokenize. Errors: E_TOKEN_ID (offset is its index). */
 EMBELLAMA_API int embellama_vocabulary_decode(const embellama_vocabulary *vocabulary, embellama_ids ids, char *text,
                                               size_t capacity, size_t *size, embellama_error *error);
 

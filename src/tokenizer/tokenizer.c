@@ -12,10 +12,6 @@
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer_impl.h"
 
-/* Long texts are normalised in stretches of about this many bytes, cut at spaces, so that the
- * scratch stays on the stack. */
-enum { STRETCH = 2048 };
-
 void emb_tokenizer_free(struct emb_tokenizer *t)
 {
     if (!t) {
@@ -26,6 +22,8 @@ void emb_tokenizer_free(struct emb_tokenizer *t)
     emb_added_deinit(&t->normalized);
     emb_free(t->vocab.text);
     emb_free(t->vocab.offsets);
+    emb_free(t->vocab.special);
+    emb_free(t->decoder.prefix);
     emb_free(t);
 }
 
@@ -40,6 +38,11 @@ const char *emb_tokenizer_token(const struct emb_tokenizer *t, int32_t id)
         return NULL;
     }
     return t->vocab.text + t->vocab.offsets[id];
+}
+
+bool emb_tokenizer_special(const struct emb_tokenizer *t, int32_t id)
+{
+    return emb_tokenizer_token(t, id) && t->vocab.special[id];
 }
 
 void emb_tokenizer_frame(const struct emb_tokenizer *t, embellama_ids *prefix, embellama_ids *suffix)
@@ -83,6 +86,13 @@ bool emb_vocab_set(struct emb_vocab *v, int32_t id, const char *text, size_t siz
         }
         memset(v->offsets + old, 0, (v->room - old) * sizeof *v->offsets);
     }
+    if (v->room > v->special_room) {
+        size_t old = v->special_room;
+        if (!emb_grow(&v->special, &v->special_room, v->room, sizeof *v->special)) {
+            return false;
+        }
+        memset(v->special + old, 0, (v->special_room - old) * sizeof *v->special);
+    }
     if (!emb_grow(&v->text, &v->text_room, start + size + 1, 1)) {
         return false;
     }
@@ -92,6 +102,11 @@ bool emb_vocab_set(struct emb_vocab *v, int32_t id, const char *text, size_t siz
     v->offsets[id] = (uint32_t)start;
     v->size = need > v->size ? need : v->size;
     return true;
+}
+
+void emb_vocab_set_special(struct emb_vocab *v, int32_t id)
+{
+    v->special[id] = true;
 }
 
 int emb_tokenizer_add_word(struct emb_tokenizer *t, const char *text, size_t size, int64_t id, embellama_error *error)
@@ -257,12 +272,11 @@ static bool is_break(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* How much of text[0..size) to normalise at once: about STRETCH bytes up to and with a space, which
- * ends words and runs of marks alike. */
-static size_t stretch(const char *text, size_t size)
+/* Tokens looked for in the normalised text may hold spaces: it is then made whole. */
+size_t emb_tokenizer_stretch(const struct emb_tokenizer *t, const char *text, size_t size)
 {
-    size_t n = STRETCH;
-    if (size <= STRETCH) {
+    size_t n = EMB_STRETCH;
+    if (size <= EMB_STRETCH || t->normalized.count > 0) {
         return size;
     }
     while (n > 0 && !is_break(text[n - 1])) {
@@ -271,7 +285,7 @@ static size_t stretch(const char *text, size_t size)
     if (n > 0) {
         return n;
     }
-    for (n = STRETCH; n < size && !is_break(text[n]);) {
+    for (n = EMB_STRETCH; n < size && !is_break(text[n]);) {
         n++;
     }
     return n;
@@ -280,14 +294,13 @@ static size_t stretch(const char *text, size_t size)
 /* Ids of a text without raw added tokens. */
 static bool encode_plain(const struct emb_tokenizer *t, const char *text, size_t size, struct emb_tokens *out)
 {
-    char stack[STRETCH * EMB_NORMALIZE_ROOM], *heap = NULL;
+    char stack[EMB_STRETCH * EMB_NORMALIZE_ROOM], *heap = NULL;
     size_t heap_room = 0, need;
     bool ok = true;
     while (ok && size > 0) {
-        /* Tokens looked for in the normalised text may hold spaces: it is then made whole. */
-        size_t n = t->normalized.count > 0 ? size : stretch(text, size);
+        size_t n = emb_tokenizer_stretch(t, text, size);
         char *buffer = stack;
-        if (n > STRETCH) {
+        if (n > EMB_STRETCH) {
             if (!emb_mul(n, EMB_NORMALIZE_ROOM, &need) || !emb_grow(&heap, &heap_room, need, 1)) {
                 ok = false;
                 break;
@@ -313,7 +326,7 @@ static bool encode_text(const struct emb_tokenizer *t, embellama_text text, stru
     return ok;
 }
 
-static int check_utf8(embellama_text text, embellama_error *error)
+int emb_tokenizer_check_utf8(embellama_text text, embellama_error *error)
 {
     size_t valid = emb_utf8_valid_prefix(text.bytes, text.size);
     if (valid < text.size) {
@@ -326,9 +339,9 @@ int emb_tokenizer_encode(const struct emb_tokenizer *t, embellama_text text, con
                          struct emb_tokens *out, embellama_error *error)
 {
     out->count = 0;
-    int status = check_utf8(text, error);
+    int status = emb_tokenizer_check_utf8(text, error);
     if (status == 0 && pair) {
-        status = check_utf8(*pair, error);
+        status = emb_tokenizer_check_utf8(*pair, error);
     }
     if (status != 0) {
         return status;

@@ -5,6 +5,7 @@
 #ifndef EMB_TOKENIZER_H
 #define EMB_TOKENIZER_H
 
+#include "base/buf.h"
 #include "embellama/embellama.h"
 #include "format/gguf.h"
 
@@ -23,6 +24,9 @@ size_t emb_tokenizer_vocab_size(const struct emb_tokenizer *tokenizer); /* large
 /* The token's text as the Hugging Face vocabulary writes it ("##ing", whichever way the file wrote it), zero-ended, or NULL. */
 const char *emb_tokenizer_token(const struct emb_tokenizer *tokenizer, int32_t id);
 
+/* Whether the vocabulary marks the id as special; false for an id outside it. */
+bool emb_tokenizer_special(const struct emb_tokenizer *tokenizer, int32_t id);
+
 /* A growable list of ids and their token type ids, reused from call to call. Zero it to begin. */
 struct emb_tokens {
     int32_t *ids;
@@ -39,6 +43,22 @@ bool emb_tokens_reserve(struct emb_tokens *tokens, size_t capacity);
  * held). Never truncated. Errors: E_UTF8 (offset of the first bad byte), E_NOMEM. */
 int emb_tokenizer_encode(const struct emb_tokenizer *tokenizer, embellama_text text, const embellama_text *pair,
                          struct emb_tokens *out, embellama_error *error);
+
+/* A growable list of tokens with their places. Zero it to begin. */
+struct emb_spans {
+    embellama_token *tokens;
+    size_t count;
+    size_t capacity;
+};
+void emb_spans_deinit(struct emb_spans *spans);
+
+/* The same tokens of a single text with their places, those of tokenizers' offsets (in bytes). */
+int emb_tokenizer_encode_spans(const struct emb_tokenizer *tokenizer, embellama_text text, struct emb_spans *out,
+                               embellama_error *error);
+
+/* Appends the text of ids, as tokenizers' decode gives it. Errors: E_UNSUPPORTED (a decoder we do not know), E_NOMEM. */
+int emb_tokenizer_decode(const struct emb_tokenizer *tokenizer, embellama_ids ids, bool skip_special,
+                         struct emb_buf *out, embellama_error *error);
 
 /* Special tokens put before and behind a single input; the arrays belong to the tokenizer. */
 void emb_tokenizer_frame(const struct emb_tokenizer *tokenizer, embellama_ids *prefix, embellama_ids *suffix);

@@ -142,7 +142,7 @@ static int load_words(struct emb_tokenizer *t, struct source *src, embellama_err
     return 0;
 }
 
-/* Tokens looked for in the text: those the file marks, and those it names as special. */
+/* Tokens looked for in the text: those the file marks, and those it names as special. A user's own are not special. */
 static int load_added(struct emb_tokenizer *t, struct source *src, const int32_t *named, size_t named_count,
                       embellama_error *error)
 {
@@ -154,6 +154,9 @@ static int load_added(struct emb_tokenizer *t, struct source *src, const int32_t
         }
         if (!wanted || src->tokens[i].size == 0) {
             continue;
+        }
+        if (!src->types || src->types[i] != TYPE_USER_DEFINED) {
+            emb_vocab_set_special(&t->vocab, (int32_t)i);
         }
         if (!spell(src, i, &token)) {
             return emb_fail_nomem(error);
@@ -220,6 +223,9 @@ static int load(struct emb_tokenizer *t, struct source *src, embellama_error *er
     status = load_added(t, src, named, NAMED, error);
     if (status != 0) {
         return status;
+    }
+    if (!emb_decoder_set_wordpiece(&t->decoder, PREFIX, strlen(PREFIX), true)) {
+        return emb_fail_nomem(error);
     }
     make_templates(t, src, named[CLS], named[SEP]);
     return emb_tokenizer_finish(t, error);

@@ -17,7 +17,8 @@ struct emb_vocab {
     char *text; /* zero-ended strings; text[0] belongs to none */
     size_t text_size, text_room;
     uint32_t *offsets; /* into text, by id; 0: no such token */
-    size_t room;
+    bool *special;     /* by id */
+    size_t room, special_room;
     size_t size; /* largest id + 1 */
 };
 
@@ -33,6 +34,14 @@ struct emb_template {
     size_t count;
 };
 
+/* How ids become text again. */
+struct emb_decoder {
+    enum { EMB_DECODER_SPACES, EMB_DECODER_WORDPIECE, EMB_DECODER_OTHER } kind;
+    char *prefix; /* of WORDPIECE: what marks a token that goes on with the word before it */
+    size_t prefix_size;
+    bool cleanup; /* no space before punctuation and contractions */
+};
+
 struct emb_tokenizer {
     struct emb_normalizer normalizer;
     struct emb_wordpiece wordpiece;
@@ -40,12 +49,16 @@ struct emb_tokenizer {
     struct emb_added_set raw;        /* tokens looked for in the text as it is */
     struct emb_added_set normalized; /* and in the normalised text */
     struct emb_template single, pair;
+    struct emb_decoder decoder;
     int32_t frame[EMB_TOKENIZER_MAX_PIECES]; /* the single template's tokens: prefix, then suffix */
     size_t prefix_count, suffix_count;
 };
 
 /* Gives id (0 to EMB_TOKENIZER_MAX_ID) this text, replacing an earlier one. False when out of memory. */
 bool emb_vocab_set(struct emb_vocab *vocab, int32_t id, const char *text, size_t size);
+
+/* Marks an id of the vocabulary as special. */
+void emb_vocab_set_special(struct emb_vocab *vocab, int32_t id);
 
 /* Adds a token of the model's vocabulary. Errors: E_FORMAT (id out of range, vocabulary too large), E_NOMEM. */
 int emb_tokenizer_add_word(struct emb_tokenizer *tokenizer, const char *text, size_t size, int64_t id,
@@ -63,6 +76,17 @@ bool emb_template_push(struct emb_template *template, struct emb_piece piece);
 /* Checks both templates and makes the frame. To be called last. Errors: E_FORMAT (an id outside the
  * vocabulary), E_UNSUPPORTED (a text missing from a template or there twice). */
 int emb_tokenizer_finish(struct emb_tokenizer *tokenizer, embellama_error *error);
+
+/* The WordPiece decoder. False when out of memory. */
+bool emb_decoder_set_wordpiece(struct emb_decoder *decoder, const char *prefix, size_t size, bool cleanup);
+
+/* How much of text[0..size) to normalise at once: all of it, or some KiB up to and with a space, which ends words and runs of marks
+ * alike; more where there is no space for long. */
+enum { EMB_STRETCH = 2048 };
+size_t emb_tokenizer_stretch(const struct emb_tokenizer *tokenizer, const char *text, size_t size);
+
+/* E_UTF8 at the first bad byte, or 0. */
+int emb_tokenizer_check_utf8(embellama_text text, embellama_error *error);
 
 /* For messages: text[0..size) cut to fit out and with control characters as '?'. Returns out. */
 enum { EMB_QUOTE_BYTES = 64 };

@@ -152,7 +152,7 @@ static int load_model(struct emb_tokenizer *t, struct emb_json_value root, size_
 struct entry {
     const char *content;
     size_t size;
-    bool normalized;
+    bool normalized, special;
     struct emb_added_token token;
 };
 
@@ -168,7 +168,6 @@ struct entries {
 
 static int read_entry(struct emb_json_value value, struct entry *out, embellama_error *error)
 {
-    bool special;
     *out = (struct entry){0};
     if (!emb_json_get_string(value, "content", &out->content, &out->size)) {
         return MALFORMED(error, "an added token has no \"content\"");
@@ -178,7 +177,7 @@ static int read_entry(struct emb_json_value value, struct entry *out, embellama_
         (status = need_bool(value, "an added token", "lstrip", &out->token.lstrip, error)) != 0 ||
         (status = need_bool(value, "an added token", "rstrip", &out->token.rstrip, error)) != 0 ||
         (status = need_bool(value, "an added token", "normalized", &out->normalized, error)) != 0 ||
-        (status = need_bool(value, "an added token", "special", &special, error)) != 0) {
+        (status = need_bool(value, "an added token", "special", &out->special, error)) != 0) {
         return status;
     }
     return 0;
@@ -268,6 +267,9 @@ static int load_added(struct emb_tokenizer *t, struct emb_json_value root, size_
         status = emb_tokenizer_add_token(t, entry->content, entry->size, entry->normalized, entry->token, error);
         if (status == 0 && !emb_vocab_set(&t->vocab, entry->token.id, entry->content, entry->size)) {
             status = emb_fail_nomem(error);
+        }
+        if (status == 0 && entry->special) {
+            emb_vocab_set_special(&t->vocab, entry->token.id);
         }
     }
     emb_free(e.list);
@@ -413,6 +415,27 @@ static int load_post_processor(struct emb_tokenizer *t, struct emb_json_value ro
     return status != 0 ? status : load_template(&t->pair, part, "pair", special_tokens, error);
 }
 
+/* ---- Decoder --------------------------------------------------------------------------------- */
+
+/* Another decoder is no reason to refuse the file: nothing but decoding needs it. */
+static int load_decoder(struct emb_tokenizer *t, struct emb_json_value root, embellama_error *error)
+{
+    struct emb_json_value part;
+    const char *type, *prefix;
+    size_t size;
+    bool cleanup;
+    t->decoder.kind = EMB_DECODER_SPACES;
+    if (!get(root, "decoder", &part)) {
+        return 0;
+    }
+    t->decoder.kind = EMB_DECODER_OTHER;
+    if (!emb_json_get_string(part, "type", &type, &size) || strcmp(type, "WordPiece") != 0 ||
+        !emb_json_get_string(part, "prefix", &prefix, &size) || !emb_json_get_bool(part, "cleanup", &cleanup)) {
+        return 0;
+    }
+    return emb_decoder_set_wordpiece(&t->decoder, prefix, size, cleanup) ? 0 : emb_fail_nomem(error);
+}
+
 /* ---- The whole ------------------------------------------------------------------------------- */
 
 static int load(struct emb_tokenizer *t, struct emb_json_value root, embellama_error *error)
@@ -429,7 +452,7 @@ static int load(struct emb_tokenizer *t, struct emb_json_value root, embellama_e
     }
     if ((status = load_model(t, root, &words, error)) != 0 || (status = load_normalizer(t, root, error)) != 0 ||
         (status = check_pre_tokenizer(root, error)) != 0 || (status = load_added(t, root, words, error)) != 0 ||
-        (status = load_post_processor(t, root, error)) != 0) {
+        (status = load_post_processor(t, root, error)) != 0 || (status = load_decoder(t, root, error)) != 0) {
         return status;
     }
     return emb_tokenizer_finish(t, error);

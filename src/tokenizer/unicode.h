@@ -6,6 +6,7 @@
 #ifndef EMB_UNICODE_H
 #define EMB_UNICODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -40,6 +41,31 @@ extern const uint8_t emb_unicode_second[];
 extern const uint16_t emb_unicode_decomposed_first[];
 extern const uint16_t emb_unicode_decomposed_second[];
 extern const uint32_t emb_unicode_decompositions[];
+
+/* A range of combining marks of one canonical ordering class. The ranks, from 1, rise with the classes. */
+struct emb_unicode_class {
+    uint32_t first, last;
+    uint8_t rank;
+};
+enum { EMB_UNICODE_RANKS = 256 };
+extern const struct emb_unicode_class emb_unicode_classes[]; /* by code point */
+extern const uint32_t emb_unicode_class_count;
+
+/* Rank of a code point that has no decomposition; 0: a starter. For surviving marks alone the record's order tells the same. */
+static inline unsigned emb_unicode_rank(uint32_t code_point)
+{
+    uint32_t low = 0, high = emb_unicode_class_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (code_point > emb_unicode_classes[middle].last) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    bool in = low < emb_unicode_class_count && code_point >= emb_unicode_classes[low].first;
+    return in ? emb_unicode_classes[low].rank : 0;
+}
 
 /* code_point <= U+10FFFF */
 static inline const struct emb_unicode_record *emb_unicode_lookup(uint32_t code_point)

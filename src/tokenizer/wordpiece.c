@@ -57,14 +57,24 @@ static bool too_long(const struct emb_wordpiece *model, const char *word, size_t
     return chars > model->max_chars;
 }
 
-size_t emb_wordpiece_encode(const struct emb_wordpiece *model, const char *word, size_t size, int32_t *out)
+static inline size_t unknown(const struct emb_wordpiece *model, size_t size, int32_t *out, size_t *ends)
+{
+    out[0] = model->unknown;
+    if (ends) {
+        ends[0] = size;
+    }
+    return 1;
+}
+
+/* ends may be NULL. Compiled once with and once without, so that those who want no ends do not pay for them. */
+__attribute__((always_inline)) static inline size_t encode(const struct emb_wordpiece *model, const char *word,
+                                                           size_t size, int32_t *out, size_t *ends)
 {
     const struct emb_trie *trie = &model->trie;
     size_t count = 0;
     uint32_t root = model->words;
     if (too_long(model, word, size)) {
-        out[0] = model->unknown;
-        return 1;
+        return unknown(model, size, out, ends);
     }
     for (size_t start = 0; start < size;) {
         int32_t best = -1;
@@ -82,12 +92,25 @@ size_t emb_wordpiece_encode(const struct emb_wordpiece *model, const char *word,
             }
         }
         if (best < 0) {
-            out[0] = model->unknown;
-            return 1;
+            return unknown(model, size, out, ends);
+        }
+        if (ends) {
+            ends[count] = end;
         }
         out[count++] = best;
         start = end;
         root = model->continuations;
     }
     return count;
+}
+
+size_t emb_wordpiece_encode(const struct emb_wordpiece *model, const char *word, size_t size, int32_t *out)
+{
+    return encode(model, word, size, out, NULL);
+}
+
+size_t emb_wordpiece_encode_ends(const struct emb_wordpiece *model, const char *word, size_t size, int32_t *out,
+                                 size_t *ends)
+{
+    return encode(model, word, size, out, ends);
 }

@@ -31,4 +31,8 @@ size_t emb_wordpiece_room(const struct emb_wordpiece *model, size_t size);
 /* Writes the ids of a word (size >= 1) to out, which has emb_wordpiece_room for them, and returns how many. */
 size_t emb_wordpiece_encode(const struct emb_wordpiece *model, const char *word, size_t size, int32_t *out);
 
+/* The same; ends, with as much room, gets the byte of the word behind each. */
+size_t emb_wordpiece_encode_ends(const struct emb_wordpiece *model, const char *word, size_t size, int32_t *out,
+                                 size_t *ends);
+
 #endif
