@@ -108,6 +108,9 @@ static int read_files(struct emb_model *m, const char *path, embellama_error *er
     if (rc == EMBELLAMA_OK) {
         rc = load_tokenizer(m, path, error);
     }
+    if (rc == EMBELLAMA_OK && !m->source.gguf) {
+        rc = emb_prompts_read(&m->prompts, path, error);
+    }
     return rc == EMBELLAMA_OK ? check_tokenizer(m, error) : rc;
 }
 
@@ -241,6 +244,7 @@ void emb_model_unload(struct emb_model *m)
     emb_weights_free(&m->weights);
     emb_tokenizer_free(m->tokenizer);
     emb_source_close(&m->source);
+    emb_prompts_deinit(&m->prompts);
     emb_free(m->name);
     emb_free(m->path);
     *m = (struct emb_model){0};

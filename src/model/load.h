@@ -3,6 +3,7 @@
 #define EMB_LOAD_H
 
 #include "kernel/kernel.h"
+#include "model/prompts.h"
 #include "model/source.h"
 #include "model/spec.h"
 #include "model/weights.h"
@@ -18,6 +19,7 @@ struct emb_model {
     embellama_precision precision; /* what gemm multiplies, never AUTO; the residual stream is f32 in all */
     char *name;                    /* from the file, or the path's last part; NULL for an attached one */
     char *path;                    /* or NULL likewise */
+    struct emb_prompts prompts;    /* of a directory; GGUF files have none */
     char notice[256];              /* of loading: what could not be done as asked, or "" */
 };
 

@@ -164,7 +164,7 @@ static int read_modules(struct emb_spec *spec, const char *directory, embellama_
     return rc;
 }
 
-/* ---- sentence_bert_config.json, config_sentence_transformers.json ---- */
+/* ---- sentence_bert_config.json ---- */
 
 static int read_recommended_length(struct emb_spec *spec, const char *directory, embellama_error *error)
 {
@@ -179,27 +179,6 @@ static int read_recommended_length(struct emb_spec *spec, const char *directory,
         spec->recommended_length = length > 0 && (uint64_t)length <= spec->positions ? (size_t)length : 0;
         emb_json_free(json);
     }
-    return rc;
-}
-
-/* A default prompt changes what encode() gives; until prompts are served such a model is refused rather than answered wrongly. */
-static int refuse_default_prompt(const char *directory, embellama_error *error)
-{
-    struct emb_json *json = NULL;
-    struct emb_json_value prompts;
-    const char *name, *prompt;
-    size_t size;
-    int rc = read_json(&json, directory, "config_sentence_transformers.json", error);
-    if (rc != EMBELLAMA_OK) {
-        return rc == EMBELLAMA_E_NOT_FOUND ? EMBELLAMA_OK : rc;
-    }
-    struct emb_json_value root = emb_json_root(json);
-    if (emb_json_get_string(root, "default_prompt_name", &name, &size) && emb_json_get(root, "prompts", &prompts) &&
-        emb_json_get_string(prompts, name, &prompt, &size) && size > 0) {
-        rc = emb_fail(error, EMBELLAMA_E_UNSUPPORTED,
-                      "config_sentence_transformers.json: a default prompt (\"%.60s\") is not supported", name);
-    }
-    emb_json_free(json);
     return rc;
 }
 
@@ -230,9 +209,6 @@ int emb_metadata_from_directory(struct emb_spec *spec, const char *directory, co
     }
     if (rc == EMBELLAMA_OK) {
         rc = read_recommended_length(spec, directory, error);
-    }
-    if (rc == EMBELLAMA_OK) {
-        rc = refuse_default_prompt(directory, error);
     }
     if (rc == EMBELLAMA_OK) {
         spec->prefix = find_prefix(spec, source);
