@@ -48,7 +48,8 @@ static uint64_t count_parameters(const struct emb_weights *w, const struct emb_s
     uint64_t h = spec->hidden, inner = spec->intermediate;
     uint64_t layer = 4 * (h * h + h) + 2 * h * inner + inner + h + 4 * h;
     uint64_t tables = (w->word->dims[0] + w->position->dims[0] + w->type->dims[0]) * h;
-    return tables + 2 * h + spec->layers * layer;
+    uint64_t head = spec->head.labels > 0 ? spec->head.labels * (h + 1) + (spec->head.pooler ? h * h + h : 0) : 0;
+    return tables + 2 * h + spec->layers * layer + head;
 }
 
 static uint64_t count_token_flops(const struct emb_weights *w, const struct emb_spec *spec)
@@ -94,6 +95,8 @@ static int describe(embellama_model *model, embellama_error *error)
         .mapped_bytes = m->weights.mapped_size,
         .token_flops = count_token_flops(&m->weights, &m->spec),
         .notice = m->notice[0] ? m->notice : NULL,
+        .labels = m->spec.head.labels,
+        .label_names = (const char *const *)m->labels,
         .numa_nodes = model->replicas.models ? (size_t)model->replicas.topology.count : 1,
     };
     return EMBELLAMA_OK;

@@ -29,6 +29,13 @@ int emb_spec_check(const struct emb_spec *spec, embellama_error *error)
         return emb_fail(error, EMBELLAMA_E_FORMAT, "hidden size %zu is no multiple of %zu attention heads",
                         spec->hidden, spec->heads);
     }
+    if (spec->head.labels > EMB_LABELS_MOST) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT, "the model's head has more than %d labels", EMB_LABELS_MOST);
+    }
+    if (spec->head.labels > 0 && spec->types < 2) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT,
+                        "the model scores pairs and has one token type where pairs have two");
+    }
     if (!(spec->norm_eps >= 0 && spec->norm_eps < 1)) {
         return emb_fail(error, EMBELLAMA_E_FORMAT, "the model's layer norm epsilon is not in 0..1");
     }

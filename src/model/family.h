@@ -9,6 +9,7 @@
 struct emb_family {
     const char *name;
     const char *hf_model_type;     /* config.json "model_type" */
+    const char *hf_classifier;     /* of config.json's "architectures": the one that has a classification head */
     const char *gguf_architecture; /* "general.architecture" */
 
     /* Fill what the file says (sizes, activation, names); pooling, normalisation and prefix are the loader's. Errors: E_FORMAT
@@ -18,6 +19,8 @@ struct emb_family {
 };
 
 extern const struct emb_family emb_family_bert;
+
+enum { EMB_LABELS_MOST = 4096 };
 
 /* All families, NULL-terminated. */
 extern const struct emb_family *const emb_families[];

@@ -150,12 +150,17 @@ static void embed_rows(const struct pass *p, size_t r0, size_t r1, int member)
     const struct emb_weights *w = &p->m->weights;
     size_t h = p->m->spec.hidden, first = 0;
     float *type = p->s->rows + (size_t)member * 2 * h, *position = type + h;
+    bool of_second = false; /* whose row type is */
     emb_table_row(w->type, 0, type);
     for (size_t i = 0; i < p->n && first < r1; first += p->inputs[i++].count) {
         const embellama_ids *input = &p->inputs[i];
         size_t begin = r0 > first ? r0 - first : 0;
         for (size_t t = begin; t < input->count && first + t < r1; t++) {
             float *x = p->s->x + (first + t) * h;
+            if (of_second != (p->s->seconds && t >= p->s->seconds[i])) {
+                of_second = !of_second;
+                emb_table_row(w->type, of_second, type);
+            }
             emb_table_row(w->word, (size_t)input->ids[t], x);
             emb_table_row(w->position, t, position);
             for (size_t c = 0; c < h; c++) {

@@ -26,6 +26,7 @@ struct emb_scratch {
     uint8_t *attention;  /* [members, attention_size] */
     size_t attention_size;
     struct emb_profile *profile;   /* NULL, or where a pass counts what its operations take; the caller's */
+    const size_t *seconds;         /* NULL, or of each input of a pass where token type 1 begins; the caller's */
     _Atomic uint64_t *layers_done; /* NULL, or raised by one after each layer; the caller's */
 };
 

@@ -1,6 +1,7 @@
 /* Opening a model: files, spec, tokenizer, kernels, weights, in that order. */
 #include "model/load.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -10,6 +11,7 @@
 #include "base/memfd.h"
 #include "base/status.h"
 #include "base/team.h"
+#include "model/head.h"
 #include "model/metadata.h"
 #include "model/pack.h"
 #include "model/pack_cache.h"
@@ -91,6 +93,18 @@ static int choose_kernels(struct emb_model *m, const embellama_model_options *op
     return EMBELLAMA_OK;
 }
 
+/* Says of a head without pooler that it is half of one: llama.cpp's converter leaves BERT's pooler out. */
+static void note_pooler(struct emb_model *m)
+{
+    size_t used = strlen(m->notice);
+    if (m->source.gguf && m->spec.head.labels > 0 && !m->spec.head.pooler) {
+        snprintf(
+            m->notice + used, sizeof m->notice - used,
+            "%sthe file's head lacks the pooler (cls.weight) that BERT has: scores differ from the original model's",
+            used ? "; " : "");
+    }
+}
+
 /* All but kernels and weights. */
 static int read_files(struct emb_model *m, const char *path, embellama_error *error)
 {
@@ -106,12 +120,19 @@ static int read_files(struct emb_model *m, const char *path, embellama_error *er
                             : emb_metadata_from_directory(&m->spec, path, &m->source, error);
     }
     if (rc == EMBELLAMA_OK) {
+        rc = m->source.gguf ? emb_head_from_gguf(&m->spec, &m->source, error)
+                            : emb_head_from_directory(&m->spec, path, error);
+    }
+    if (rc == EMBELLAMA_OK) {
         rc = load_tokenizer(m, path, error);
     }
     if (rc == EMBELLAMA_OK && !m->source.gguf) {
         rc = emb_prompts_read(&m->prompts, path, error);
     }
-    return rc == EMBELLAMA_OK ? check_tokenizer(m, error) : rc;
+    if (rc == EMBELLAMA_OK) {
+        rc = check_tokenizer(m, error);
+    }
+    return rc == EMBELLAMA_OK ? emb_head_read_labels(&m->labels, &m->spec, path, &m->source, error) : rc;
 }
 
 /* All but the weights. */
@@ -142,6 +163,7 @@ int emb_model_load(struct emb_model *m, const char *path, const embellama_model_
                                  : emb_weights_load(&m->weights, &m->spec, &m->source, m->gemm, team, error);
     }
     emb_team_free(team);
+    note_pooler(m);
     if (rc != EMBELLAMA_OK) {
         emb_model_unload(m);
     }
@@ -233,6 +255,7 @@ int emb_model_attach_at(struct emb_model *m, int fd, const char *path, const cha
             rc = emb_fail(error, EMBELLAMA_E_FORMAT, "the weights were packed from another model than %.150s", path);
         }
     }
+    note_pooler(m);
     if (rc != EMBELLAMA_OK) {
         emb_model_unload(m);
     }
@@ -247,5 +270,6 @@ void emb_model_unload(struct emb_model *m)
     emb_prompts_deinit(&m->prompts);
     emb_free(m->name);
     emb_free(m->path);
+    emb_free(m->labels);
     *m = (struct emb_model){0};
 }

@@ -19,6 +19,7 @@ struct emb_model {
     embellama_precision precision; /* what gemm multiplies, never AUTO; the residual stream is f32 in all */
     char *name;                    /* from the file, or the path's last part; NULL for an attached one */
     char *path;                    /* or NULL likewise */
+    char **labels;                 /* names of the head's labels, or NULL */
     struct emb_prompts prompts;    /* of a directory; GGUF files have none */
     char notice[256];              /* of loading: what could not be done as asked, or "" */
 };

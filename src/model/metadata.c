@@ -220,9 +220,9 @@ int emb_metadata_from_directory(struct emb_spec *spec, const char *directory, co
 
 static int gguf_pooling(struct emb_spec *spec, const struct emb_gguf *gguf, embellama_error *error)
 {
-    /* llama.cpp's enum llama_pooling_type */
+    /* llama.cpp's enum llama_pooling_type; the last is rank, whose head reads the first token (head.h) */
     static const embellama_pooling known[] = {EMBELLAMA_POOLING_NONE, EMBELLAMA_POOLING_MEAN, EMBELLAMA_POOLING_CLS,
-                                              EMBELLAMA_POOLING_LAST};
+                                              EMBELLAMA_POOLING_LAST, EMBELLAMA_POOLING_CLS};
     char key[128];
     int64_t type = 1;
     snprintf(key, sizeof key, "%s.pooling_type", spec->family);

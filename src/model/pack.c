@@ -165,7 +165,7 @@ static void fill_vector(const struct filling *f, const struct emb_plan_vector *v
     float *out = (float *)(void *)(f->block + v->offset);
     for (size_t i = 0; i < v->parts.count; i++) {
         const struct emb_tensor *t = v->parts.tensors[i];
-        size_t n = (size_t)t->dims[0];
+        size_t n = v->n / v->parts.count;
         emb_dtype_traits(t->type)->to_f32(t->data, n, out);
         out += n;
     }

@@ -9,14 +9,14 @@
 
 #include "model/plan.h"
 
-enum { EMB_PACK_VERSION = 1 }; /* of header and layout; the kernels' packed forms have a hash of their own */
+enum { EMB_PACK_VERSION = 2 }; /* of header and layout; the kernels' packed forms have a hash of their own */
 
 /* A spec in fixed widths. */
 struct emb_pack_spec {
     char family[16];
-    uint64_t hidden, layers, heads, intermediate, vocab, positions, types, recommended_length;
+    uint64_t hidden, layers, heads, intermediate, vocab, positions, types, recommended_length, labels;
     float norm_eps;
-    uint32_t act, pooling, normalize;
+    uint32_t act, pooling, normalize, head_pooler, score_act;
 };
 
 struct emb_pack_header {

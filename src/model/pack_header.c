@@ -7,8 +7,8 @@
 #include "model/family.h"
 #include "model/pack.h"
 
-_Static_assert(sizeof(struct emb_pack_spec) == 16 + 8 * 8 + 4 * 4, "no padding: it is hashed");
-_Static_assert(offsetof(struct emb_pack_header, checksum) == 216, "no padding, and much less than its page");
+_Static_assert(sizeof(struct emb_pack_spec) == 16 + 9 * 8 + 6 * 4, "no padding: it is hashed");
+_Static_assert(offsetof(struct emb_pack_header, checksum) == 232, "no padding, and much less than its page");
 
 static const char magic[8] = {'E', 'M', 'B', 'P', 'A', 'C', 'K', '\n'};
 
@@ -63,6 +63,9 @@ struct emb_pack_spec emb_pack_spec_of(const struct emb_spec *spec)
         .act = (uint32_t)spec->act,
         .pooling = (uint32_t)spec->pooling,
         .normalize = (uint32_t)spec->normalize,
+        .labels = spec->head.labels,
+        .head_pooler = spec->head.labels > 0 && spec->head.pooler,
+        .score_act = spec->head.labels > 0 ? (uint32_t)spec->head.act : 0,
     };
     set_text(out.family, sizeof out.family, spec->family);
     return out;
@@ -167,12 +170,14 @@ static int read_spec(const struct emb_pack_spec *s, struct emb_spec *spec, embel
         .recommended_length = s->recommended_length,
     };
     if (!spec->family || s->act > EMB_ACT_SILU || s->pooling > EMBELLAMA_POOLING_NONE ||
-        s->normalize > EMBELLAMA_NORMALIZE_P) {
-        return emb_fail(error, EMBELLAMA_E_FORMAT, "packed weights of an unknown family, activation or pooling");
+        s->normalize > EMBELLAMA_NORMALIZE_P || s->head_pooler > 1 || s->score_act > EMB_SCORE_NONE) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT, "packed weights of an unknown family, activation, pooling or head");
     }
     spec->act = (enum emb_act)s->act;
     spec->pooling = (embellama_pooling)s->pooling;
     spec->normalize = (embellama_normalize)s->normalize;
+    spec->head = (struct emb_head_spec){
+        .labels = s->labels, .pooler = s->head_pooler == 1, .act = (enum emb_score_act)s->score_act};
     return emb_spec_check(spec, error);
 }
 

@@ -97,7 +97,15 @@ static int reserve(const struct planner *p, size_t size, size_t *offset)
     return EMBELLAMA_OK;
 }
 
-static int want_vector(struct planner *p, const struct emb_name *names, size_t n_parts, size_t each,
+/* Whether a matrix of one row is written as a vector: ggml drops outer dimensions of 1. */
+static bool is_flat(const struct planner *p, struct emb_name name)
+{
+    const struct emb_tensor *t = p->source ? emb_source_tensor(p->source, name.text) : NULL;
+    return t && t->n_dims == 1;
+}
+
+/* The named tensors behind each other as f32: of the shape [each], or [rows, each] where rows is not 0. */
+static int want_floats(struct planner *p, const struct emb_name *names, size_t n_parts, size_t rows, size_t each,
                        const float **target)
 {
     struct emb_plan *plan = p->plan;
@@ -105,15 +113,21 @@ static int want_vector(struct planner *p, const struct emb_name *names, size_t n
         return emb_fail_nomem(p->error);
     }
     struct emb_plan_vector *v = &plan->vectors[plan->n_vectors];
-    *v = (struct emb_plan_vector){.n = each * n_parts, .target = target};
+    *v = (struct emb_plan_vector){.n = each * n_parts * (rows ? rows : 1), .target = target};
     for (size_t i = 0; i < n_parts; i++) {
-        int rc = find(p, names[i], 0, each, &v->parts);
+        int rc = find(p, names[i], rows == 1 && is_flat(p, names[i]) ? 0 : rows, each, &v->parts);
         if (rc != EMBELLAMA_OK) {
             return rc;
         }
     }
     plan->n_vectors++;
     return reserve(p, v->n * sizeof(float), &v->offset);
+}
+
+static int want_vector(struct planner *p, const struct emb_name *names, size_t n_parts, size_t each,
+                       const float **target)
+{
+    return want_floats(p, names, n_parts, 0, each, target);
 }
 
 static int want_norm(struct planner *p, struct emb_name gamma, struct emb_name beta, struct emb_norm *norm)
@@ -178,6 +192,34 @@ static int want_layer(struct planner *p, size_t i, struct emb_layer *layer)
     return rc;
 }
 
+/* A layer of the head, kept in f32: [n, hidden] with a bias [n]. */
+static int want_head_layer(struct planner *p, const char *prefix, const char *part, size_t n, const float **w,
+                           const float **bias)
+{
+    struct emb_name weight = {""}, bias_name = {""};
+    if (p->source) {
+        snprintf(weight.text, sizeof weight.text, "%s%s.weight", prefix, part);
+        snprintf(bias_name.text, sizeof bias_name.text, "%s%s.bias", prefix, part);
+    }
+    int rc = want_floats(p, &weight, 1, n, p->spec->hidden, w);
+    return rc != EMBELLAMA_OK ? rc : want_vector(p, &bias_name, 1, n, bias);
+}
+
+static int want_head(struct planner *p, struct emb_head *head)
+{
+    const struct emb_spec *spec = p->spec;
+    const char *pooler = p->source ? spec->names->pooler : NULL,
+               *classifier = p->source ? spec->names->classifier : NULL;
+    int rc = EMBELLAMA_OK;
+    if (spec->head.labels > 0 && spec->head.pooler) {
+        rc = want_head_layer(p, spec->prefix, pooler, spec->hidden, &head->pooler, &head->pooler_bias);
+    }
+    if (rc == EMBELLAMA_OK && spec->head.labels > 0) {
+        rc = want_head_layer(p, "", classifier, spec->head.labels, &head->classifier, &head->classifier_bias);
+    }
+    return rc;
+}
+
 /* types: of the tables, without a source. */
 static int want_tables(struct planner *p, const enum emb_dtype *types)
 {
@@ -220,6 +262,9 @@ static int want_all(struct planner *p, struct emb_weights *w, const enum emb_dty
     }
     for (size_t i = 0; rc == EMBELLAMA_OK && i < p->spec->layers; i++) {
         rc = want_layer(p, i, &w->layers[i]);
+    }
+    if (rc == EMBELLAMA_OK) {
+        rc = want_head(p, &w->head);
     }
     if (rc != EMBELLAMA_OK) {
         emb_plan_deinit(p->plan);

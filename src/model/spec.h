@@ -13,6 +13,18 @@ struct emb_tensor_names {
     const char *layer;
     const char *query, *key, *value, *attention_out, *attention_norm;
     const char *up, *down, *out_norm;
+    const char *pooler;     /* of the head: the layer before the classifier; NULL: such files have none */
+    const char *classifier; /* of the head; without prefix */
+};
+
+/* What turns logits into scores. */
+enum emb_score_act { EMB_SCORE_SIGMOID, EMB_SCORE_SOFTMAX, EMB_SCORE_TANH, EMB_SCORE_NONE };
+
+/* The classification head of a cross-encoder: classifier(tanh(pooler(state of the first token))). */
+struct emb_head_spec {
+    size_t labels; /* 0: the model has no head, and the rest means nothing */
+    bool pooler;
+    enum emb_score_act act;
 };
 
 struct emb_spec {
@@ -31,6 +43,7 @@ struct emb_spec {
     embellama_pooling pooling;
     embellama_normalize normalize;
     size_t recommended_length; /* 0: the files name none */
+    struct emb_head_spec head;
 };
 
 #endif

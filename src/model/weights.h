@@ -30,10 +30,17 @@ struct emb_layer {
     struct emb_norm attention_norm, out_norm;
 };
 
+/* All in f32, rows behind each other; NULL where the model has none. */
+struct emb_head {
+    const float *pooler, *pooler_bias;         /* [hidden, hidden], [hidden] */
+    const float *classifier, *classifier_bias; /* [labels, hidden], [labels] */
+};
+
 struct emb_weights {
     const struct emb_tensor *word, *position, *type; /* [rows, hidden], in the source's mapping or in the block */
     struct emb_norm embed_norm;
     struct emb_layer *layers;
+    struct emb_head head;
     uint8_t *block; /* packed matrices and f32 vectors */
     size_t block_size;
     uint64_t mapped_size;      /* bytes of the embedding tables that are read in the source's mapping */

@@ -261,7 +261,7 @@ static void test_lies(void **state)
     } lies[] = {
 #define FIELD(member) offsetof(struct emb_pack_header, member), sizeof(((struct emb_pack_header *)0)->member)
         {FIELD(magic), 1, EMBELLAMA_E_FORMAT, "not packed weights"},
-        {FIELD(version), 2, EMBELLAMA_E_FORMAT, "layout 2"},
+        {FIELD(version), 1, EMBELLAMA_E_FORMAT, "layout 1"},
         {FIELD(data), 64, EMBELLAMA_E_FORMAT, "layout"},
         {FIELD(size), 1 << 20, EMBELLAMA_E_FORMAT, "1048576 bytes in a file"},
         {FIELD(form), 1, EMBELLAMA_E_UNSUPPORTED, "another form"},
@@ -285,6 +285,10 @@ static void test_lies(void **state)
         {FIELD(spec.act), 99, EMBELLAMA_E_FORMAT, "activation"},
         {FIELD(spec.pooling), 99, EMBELLAMA_E_FORMAT, "pooling"},
         {FIELD(spec.normalize), 99, EMBELLAMA_E_FORMAT, "pooling"},
+        {FIELD(spec.labels), 3, EMBELLAMA_E_FORMAT, "where such a model has"},
+        {FIELD(spec.labels), UINT64_MAX, EMBELLAMA_E_FORMAT, "labels"},
+        {FIELD(spec.head_pooler), 2, EMBELLAMA_E_FORMAT, "head"},
+        {FIELD(spec.score_act), 99, EMBELLAMA_E_FORMAT, "head"},
 #undef FIELD
     };
     size_t size;

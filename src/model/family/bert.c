@@ -18,6 +18,8 @@ static const struct emb_tensor_names hf_names = {
     .up = "intermediate.dense",
     .down = "output.dense",
     .out_norm = "output.LayerNorm",
+    .pooler = "pooler.dense",
+    .classifier = "classifier",
 };
 
 static const struct emb_tensor_names gguf_names = {
@@ -34,6 +36,8 @@ static const struct emb_tensor_names gguf_names = {
     .up = "ffn_up",
     .down = "ffn_down",
     .out_norm = "layer_output_norm",
+    .pooler = "cls",
+    .classifier = "cls.output",
 };
 
 static size_t positive(int64_t value)
@@ -134,6 +138,7 @@ static int from_gguf(struct emb_spec *spec, const struct emb_gguf *gguf, embella
 const struct emb_family emb_family_bert = {
     .name = "bert",
     .hf_model_type = "bert",
+    .hf_classifier = "BertForSequenceClassification",
     .gguf_architecture = "bert",
     .from_config = from_config,
     .from_gguf = from_gguf,
