@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/http/tls.h"
 
 #define LINGER_TOTAL 15 /* times linger_ms: the most a connection may linger */
 
@@ -20,11 +21,17 @@ static void resume(struct emb_conn *conn);
 
 int emb_conn_try_write(struct emb_conn *conn, const uv_buf_t *parts, int count)
 {
+    if (conn->transport.tls) {
+        return emb_transport_try(conn, parts, count);
+    }
     return uv_try_write((uv_stream_t *)&conn->tcp, parts, (unsigned)count);
 }
 
 int emb_conn_write(struct emb_conn *conn, uv_write_t *request, const uv_buf_t *parts, int count, uv_write_cb written)
 {
+    if (conn->transport.tls) {
+        return emb_transport_write(conn, request, parts, count, written);
+    }
     return uv_write(request, (uv_stream_t *)&conn->tcp, parts, (unsigned)count, written);
 }
 
@@ -39,6 +46,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct emb_conn *conn = handle->data;
     struct emb_front *front = conn->front;
+    emb_transport_close(conn);
     emb_http1_free(conn->parser);
     emb_buf_deinit(&conn->rest);
     front->held -= conn->parser_held;
@@ -90,6 +98,9 @@ void emb_conn_close(struct emb_conn *conn)
         return;
     }
     conn->closing = true;
+    if (!conn->first) {
+        emb_transport_end(conn);
+    }
     uv_close((uv_handle_t *)&conn->tcp, on_closed);
     struct emb_exchange *x = conn->first;
     while (x && x->sent) {
@@ -118,6 +129,7 @@ static void finish(struct emb_conn *conn)
     conn->finishing_at = conn->last_read = uv_now(conn->front->loop);
     conn->drain = conn->drain || conn->rest.size > 0;
     conn->shutdown.data = conn;
+    emb_transport_end(conn);
     if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) != 0 ||
         (conn->drain && !conn->eof && !start_reading(conn))) {
         emb_conn_close(conn);
@@ -400,7 +412,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct emb_conn *conn = handle->data;
     (void)suggested;
-    *buf = uv_buf_init(conn->front->read_buffer, sizeof conn->front->read_buffer);
+    size_t spare = conn->transport.tls ? EMB_TLS_RECORD : 0; /* a record's bytes come with its last one */
+    *buf = uv_buf_init(conn->front->read_buffer, (unsigned)(sizeof conn->front->read_buffer - spare));
 }
 
 static void stop_reading(struct emb_conn *conn)
@@ -452,6 +465,29 @@ static void take_input(struct emb_conn *conn, const char *data, size_t size)
     }
 }
 
+/* Bytes of the socket, of a connection with TLS. */
+static void take_secure_input(struct emb_conn *conn, const char *data, size_t size)
+{
+    char *plain;
+    size_t got;
+    enum emb_transport_event event = emb_transport_receive(conn, data, size, &plain, &got);
+    if (event == EMB_TRANSPORT_PLAIN) {
+        refuse(conn, NULL, 400, "This port speaks TLS: use https");
+        return;
+    }
+    if (got > 0 && !conn->closing) {
+        take_input(conn, plain, got);
+    }
+    if (conn->closing) {
+        return;
+    }
+    if (event == EMB_TRANSPORT_FAILED) {
+        emb_conn_close(conn);
+    } else if (event == EMB_TRANSPORT_ENDED && !conn->eof) {
+        on_eof(conn);
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
     struct emb_conn *conn = stream->data;
@@ -467,7 +503,11 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     conn->last_read = uv_now(conn->front->loop);
-    take_input(conn, buf->base, (size_t)size);
+    if (conn->transport.tls) {
+        take_secure_input(conn, buf->base, (size_t)size);
+    } else {
+        take_input(conn, buf->base, (size_t)size);
+    }
 }
 
 static bool start_reading(struct emb_conn *conn)
@@ -505,10 +545,12 @@ static void resume(struct emb_conn *conn)
 static bool write_stalled(struct emb_conn *conn, uint64_t now)
 {
     const struct emb_front_limits *limits = &conn->front->options.limits;
-    if (conn->unsent == 0) {
+    size_t left = conn->transport.tls ? emb_transport_unsent(conn) : conn->unsent;
+    if (left == 0) {
         return false;
     }
-    uint64_t written = conn->handed - uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
+    uint64_t written =
+        conn->handed - (conn->transport.tls ? left : uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp));
     if (written > conn->written) {
         conn->written = written;
         conn->write_progress = now;
@@ -560,7 +602,8 @@ void emb_conn_check(struct emb_conn *conn, uint64_t now)
     if (conn->closing) {
         return;
     }
-    if (write_stalled(conn, now) || (conn->finishing && conn->unsent == 0 && lingered(conn, now))) {
+    bool slow = emb_transport_shaking(conn) && now - conn->last_active > conn->front->options.limits.head_ms;
+    if (slow || write_stalled(conn, now) || (conn->finishing && conn->unsent == 0 && lingered(conn, now))) {
         emb_conn_close(conn);
     } else if (!conn->ended && conn->phase != EMB_HTTP1_IDLE) {
         const char *late = request_late(conn, now);
@@ -574,25 +617,42 @@ void emb_conn_check(struct emb_conn *conn, uint64_t now)
 
 /* ---- The beginning ---- */
 
-static void name_peer(struct emb_conn *conn, const struct sockaddr *address)
+static void name_peer(struct emb_conn *conn, int fd, const struct sockaddr *address)
 {
     char name[INET6_ADDRSTRLEN] = "?";
+    struct ucred who = {.uid = (uid_t)-1};
+    socklen_t size = sizeof who;
     if (address->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
         uv_ip6_name(in6, name, sizeof name);
         snprintf(conn->peer, sizeof conn->peer, "[%s]:%d", name, ntohs(in6->sin6_port));
-    } else {
+    } else if (address->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)address;
         uv_ip4_name(in, name, sizeof name);
         snprintf(conn->peer, sizeof conn->peer, "%s:%d", name, ntohs(in->sin_port));
+    } else {
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
+        snprintf(conn->peer, sizeof conn->peer, EMB_PEER_UNIX "%u", (unsigned)who.uid);
     }
+}
+
+/* Makes the handle, not yet open. */
+static bool init_socket(struct emb_conn *conn, uv_loop_t *loop, bool local)
+{
+    return (local ? uv_pipe_init(loop, &conn->pipe, 0) : uv_tcp_init(loop, &conn->tcp)) == 0;
+}
+
+static bool open_socket(struct emb_conn *conn, int fd, bool local)
+{
+    return (local ? uv_pipe_open(&conn->pipe, fd) : uv_tcp_open(&conn->tcp, fd)) == 0;
 }
 
 void emb_conn_open(struct emb_front *front, int fd, const struct sockaddr *peer)
 {
     struct emb_conn *conn = emb_calloc(1, sizeof *conn);
     struct emb_http1 *parser = emb_http1_new(&front->options.limits.http1);
-    if (!conn || !parser || uv_tcp_init(front->loop, &conn->tcp) != 0) {
+    bool local = peer->sa_family == AF_UNIX;
+    if (!conn || !parser || !init_socket(conn, front->loop, local)) {
         emb_free(conn);
         emb_http1_free(parser);
         close(fd);
@@ -610,9 +670,13 @@ void emb_conn_open(struct emb_front *front, int fd, const struct sockaddr *peer)
     front->conns = conn;
     front->conn_count++;
     front->accepted++;
-    name_peer(conn, peer);
-    if (uv_tcp_open(&conn->tcp, fd) != 0) {
+    name_peer(conn, fd, peer);
+    bool secure = front->options.tls && !local;
+    if (!open_socket(conn, fd, local)) {
         close(fd);
+        emb_conn_close(conn);
+    } else if (secure && (front->conn_count > front->options.limits.connections || !emb_transport_open(conn))) {
+        front->refused++; /* a refusal in words would cost a handshake */
         emb_conn_close(conn);
     } else if (!start_reading(conn) || front->conn_count > front->conn_most) {
         front->refused++;

@@ -11,9 +11,12 @@
 #include "server/http/listen.h"
 #include "server/http/request_id.h"
 #include "server/http/router.h"
+#include "server/http/transport.h"
 
 #define EMB_LISTENERS 8
 #define EMB_READ_BYTES 65536
+#define EMB_RECORD_BYTES 16384 /* the most that one TLS record carries */
+#define EMB_PEER_UNIX "unix:"  /* a peer's name on a Unix socket, with its user's number */
 
 struct emb_front {
     uv_loop_t *loop;
@@ -43,7 +46,9 @@ struct emb_front {
     struct emb_random_pool random;
     time_t date_of; /* second that date is for */
     char date[32];
-    char read_buffer[EMB_READ_BYTES]; /* filled and used up within one read callback */
+    char read_buffer[EMB_READ_BYTES];     /* filled and used up within one read callback */
+    char plain_buffer[EMB_READ_BYTES];    /* the same once decrypted */
+    char record_buffer[EMB_RECORD_BYTES]; /* gathered to be encrypted */
 };
 
 struct emb_exchange {
@@ -87,7 +92,11 @@ struct emb_exchange {
 enum emb_protocol { EMB_PROTOCOL_OPEN, EMB_PROTOCOL_HTTP1, EMB_PROTOCOL_HTTP2 };
 
 struct emb_conn {
-    uv_tcp_t tcp;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe; /* over a Unix socket */
+    };
+    struct emb_transport transport;
     struct emb_front *front;
     struct emb_conn *next, *previous;
     enum emb_protocol protocol;

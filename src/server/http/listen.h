@@ -11,7 +11,8 @@
 #include "server/http/router.h"
 
 struct emb_conn;
-struct emb_metrics; /* server/observe/metrics.h */
+struct emb_tls_context; /* server/http/tls.h */
+struct emb_metrics;     /* server/observe/metrics.h */
 
 struct emb_front_options {
     const int *listeners; /* bound sockets, the front's from now on, whether opening succeeds or not */
@@ -21,6 +22,7 @@ struct emb_front_options {
     const struct emb_route *routes; /* must live as long as the front */
     struct emb_server *server;      /* handed to the handlers */
     struct emb_metrics *metrics;    /* counts what is answered; or NULL */
+    struct emb_tls_context *tls;    /* for connections over TCP; NULL: none */
 };
 
 struct emb_front;
