@@ -251,6 +251,19 @@ static int collect_entries(struct emb_tokenizer *t, struct emb_json_value array,
     return 0;
 }
 
+/* The text of an entry that was found good: in its normalised form where that is looked for, as the reference tells it. */
+static bool set_text(struct emb_tokenizer *t, const struct entry *entry)
+{
+    char buffer[EMB_ADDED_MAX_BYTES * EMB_NORMALIZE_ROOM];
+    const char *content = entry->content;
+    size_t size = entry->size;
+    if (entry->normalized) {
+        size = emb_normalize(&t->normalizer, content, size, buffer);
+        content = buffer;
+    }
+    return emb_vocab_set(&t->vocab, entry->token.id, content, size);
+}
+
 static int load_added(struct emb_tokenizer *t, struct emb_json_value root, size_t words, embellama_error *error)
 {
     struct emb_json_value array;
@@ -265,7 +278,7 @@ static int load_added(struct emb_tokenizer *t, struct emb_json_value root, size_
     for (size_t i = 0; i < e.count && status == 0; i++) {
         const struct entry *entry = &e.list[i];
         status = emb_tokenizer_add_token(t, entry->content, entry->size, entry->normalized, entry->token, error);
-        if (status == 0 && !emb_vocab_set(&t->vocab, entry->token.id, entry->content, entry->size)) {
+        if (status == 0 && !set_text(t, entry)) {
             status = emb_fail_nomem(error);
         }
         if (status == 0 && entry->special) {
