@@ -8,9 +8,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { INPUTS = 8, TOKENS = 32, DIM = 3 };
+enum { INPUTS = 8, TOKENS = 32, DIM = 3, LABELS = 2, ANSWERS = 2, VALUES = 6 };
 
-static const struct emb_wire_limits limits = {.inputs = INPUTS, .tokens = TOKENS, .dim = DIM};
+/* Both ends in one: batches are taken, and one answer is waited for. */
+static const struct emb_wire_limits limits = {
+    .inputs = INPUTS, .tokens = TOKENS, .answer_inputs = ANSWERS, .answer_values = VALUES};
 
 struct outcome {
     size_t frames, sane;
@@ -32,20 +34,26 @@ static bool take(const struct emb_wire_header *h, const uint8_t *payload)
     if (h->kind == EMB_WIRE_BATCH) {
         uint32_t *counts = malloc(h->inputs * sizeof *counts);
         int32_t *ids = malloc(h->tokens * sizeof *ids);
-        check(counts && ids && h->inputs >= 1 && h->inputs <= INPUTS && h->tokens <= TOKENS);
-        sane = emb_wire_batch(h, payload, counts, ids);
+        struct emb_task *tasks = malloc(h->tasks * sizeof *tasks + 1);
+        check(counts && ids && tasks && h->inputs >= 1 && h->inputs <= INPUTS && h->tokens <= TOKENS);
+        check(h->tasks == 0 || h->tasks == h->inputs);
+        sane = emb_wire_batch(h, payload, counts, ids, tasks);
         uint64_t sum = 0;
         for (size_t i = 0; sane && i < h->inputs; i++) {
             check(counts[i] > 0);
+            check(h->tasks == 0 || (tasks[i].kind < EMB_TASK_KINDS && tasks[i].second <= counts[i]));
             sum += counts[i];
         }
         check(!sane || sum == h->tokens);
+        check(!sane ||
+              emb_task_values_of(h->tasks > 0 ? tasks : NULL, counts, h->inputs, DIM, LABELS) <= (size_t)TOKENS * DIM);
         free(counts);
         free(ids);
+        free(tasks);
     } else if (h->kind == EMB_WIRE_ANSWER) {
         int *statuses = malloc(h->inputs * sizeof *statuses);
-        float *vectors = malloc(h->inputs * DIM * sizeof *vectors);
-        check(statuses && vectors && h->inputs >= 1 && h->inputs <= INPUTS && h->dim == DIM);
+        float *vectors = malloc(VALUES * sizeof *vectors);
+        check(statuses && vectors && h->inputs == ANSWERS && h->payload == (ANSWERS + VALUES) * sizeof *vectors);
         sane = emb_wire_answer(h, payload, statuses, vectors);
         free(statuses);
         free(vectors);

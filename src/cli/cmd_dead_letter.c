@@ -16,6 +16,7 @@ enum { FILE_BYTES = 1 << 26, LINE_BYTES = 1 << 22 };
 
 struct record {
     const char *time, *model, *request_id, *hash, *reason;
+    const char *task; /* what was wanted of it, if not its vector; else NULL */
     int64_t input, tokens;
     struct emb_json_value ids;
     bool has_ids;
@@ -35,7 +36,8 @@ static bool parse_record(const struct emb_json *json, struct record *r)
                          .model = string_of(v, "model", NULL),
                          .request_id = string_of(v, "request_id", "-"),
                          .hash = string_of(v, "hash", "-"),
-                         .reason = string_of(v, "reason", "")};
+                         .reason = string_of(v, "reason", ""),
+                         .task = string_of(v, "task", NULL)};
     r->has_ids = emb_json_get(v, "ids", &r->ids) && emb_json_type(r->ids) == EMB_JSON_ARRAY;
     return r->time && r->model && emb_json_get_int(v, "input", &r->input) && emb_json_get_int(v, "tokens", &r->tokens);
 }
@@ -56,6 +58,10 @@ static void write_row(struct emb_buf *out, const struct record *r)
                    r->has_ids ? "yes" : "no");
     write_plain(out, r->request_id);
     emb_buf_puts(out, "  ");
+    if (r->task) {
+        write_plain(out, r->task);
+        emb_buf_puts(out, ": ");
+    }
     write_plain(out, r->reason);
     emb_buf_puts(out, "\n");
 }
@@ -104,7 +110,11 @@ static bool retry(const struct emb_cli_options *options, const struct record *r,
     emb_buf_init(&body, LINE_BYTES);
     emb_buf_init(&reply, LINE_BYTES);
     emb_buf_printf(out, "%.8s  ", r->hash);
-    if (!r->has_ids || !write_request(&body, r)) {
+    if (r->task) {
+        emb_buf_puts(out, "not sent again: it was no request for an embedding (");
+        write_plain(out, r->task);
+        emb_buf_puts(out, ")\n");
+    } else if (!r->has_ids || !write_request(&body, r)) {
         emb_buf_puts(out, "no token ids: recorded without --dead-letter-text\n");
     } else {
         *rc = emb_cli_post(options->url, "/v1/embeddings", options->api_key, &body, &status, &reply, error);

@@ -66,7 +66,8 @@ struct lane {
     struct emb_pool_batch probe;
     uint32_t probe_count;
     int probe_status;
-    float *probe_vector;
+    struct emb_task probe_task;
+    float *probe_values;
 
     int doubt_pid;          /* of the process that went away while it held batches; 0: none */
     struct verdict verdict; /* the latest */
@@ -82,7 +83,6 @@ struct link_pool {
     uv_timer_t late;  /* calls ready for workers that were so before anybody watched */
     uv_timer_t again; /* accepts the connection for which there was no memory */
     uint8_t token[EMB_TOKEN_BYTES];
-    struct emb_wire_limits limits;
     unsigned verdict_ms;
     void (*first_ready)(void *arg);
     void *arg;
@@ -103,7 +103,7 @@ static void destroy(struct link_pool *p)
 {
     for (int i = 0; p->lanes && i < p->pool.layout.workers; i++) {
         emb_free(p->lanes[i].probe_ids);
-        emb_free(p->lanes[i].probe_vector);
+        emb_free(p->lanes[i].probe_values);
     }
     emb_free(p->lanes);
     emb_free(p);
@@ -249,7 +249,8 @@ static void greet(struct link *link, const struct emb_wire_hello *hello)
     for (size_t i = 0; i < sizeof hello->token; i++) {
         differ |= hello->token[i] ^ p->token[i];
     }
-    if (differ || hello->worker < 0 || hello->worker >= p->pool.layout.workers || hello->dim != p->pool.dim) {
+    if (differ || hello->worker < 0 || hello->worker >= p->pool.layout.workers || hello->dim != p->pool.dim ||
+        hello->labels != p->pool.labels) {
         emb_log(EMB_LOG_WARN, "worker_refused", "pid=%d", link->pid);
         link_drop(link);
         return;
@@ -327,16 +328,30 @@ static bool take_answer(struct lane *lane, const struct emb_wire_header *h, cons
     return true;
 }
 
+/* The only answer that the oldest batch of the link's lane can have. */
+static struct emb_wire_limits limits_of(const struct link *link)
+{
+    const struct lane *lane = link->lane;
+    const struct emb_pool *pool = &link->pool->pool;
+    struct emb_wire_limits limits = {0};
+    if (lane && lane->link == link && lane->depth > 0) {
+        const struct emb_pool_batch *b = lane->held[0].batch;
+        limits.answer_inputs = (uint32_t)b->inputs;
+        limits.answer_values = emb_task_values_of(b->tasks, b->counts, b->inputs, pool->dim, pool->labels);
+    }
+    return limits;
+}
+
 /* Takes the frames that are whole. */
 static void take_frames(struct link *link)
 {
-    struct link_pool *p = link->pool;
     size_t at = 0;
     while (!uv_is_closing((uv_handle_t *)&link->pipe)) {
         struct emb_wire_header h;
         struct emb_wire_hello hello;
+        struct emb_wire_limits limits = limits_of(link);
         const char *bytes = link->in.data + at;
-        enum emb_wire_state state = emb_wire_look(bytes, link->in.size - at, &p->limits, &h);
+        enum emb_wire_state state = emb_wire_look(bytes, link->in.size - at, &limits, &h);
         if (state == EMB_WIRE_MORE) {
             break;
         }
@@ -392,6 +407,8 @@ static void on_again(uv_timer_t *timer)
 
 static void on_dialled(uv_stream_t *listener, int status)
 {
+    const struct emb_wire_limits any_answer = {.answer_inputs = EMB_LINK_INPUTS_MAX,
+                                               .answer_values = EMB_POOL_VALUES_MAX};
     struct link_pool *p = listener->data;
     if (status != 0) {
         return;
@@ -402,7 +419,7 @@ static void on_dialled(uv_stream_t *listener, int status)
         return;
     }
     link->pool = p;
-    emb_buf_init(&link->in, emb_wire_most(&p->limits) + 2 * READ_BYTES);
+    emb_buf_init(&link->in, emb_wire_most(&any_answer) + 2 * READ_BYTES);
     uv_pipe_init(p->loop, &link->pipe, 0);
     p->handles++;
     p->strangers++;
@@ -454,8 +471,10 @@ static void send_frame(struct link *link, struct emb_wire_header *header, const 
     uv_stream_t *stream = (uv_stream_t *)&link->pipe;
     uv_buf_t parts[] = {uv_buf_init((char *)header, sizeof *header),
                         uv_buf_init((char *)batch->counts, (unsigned)(batch->inputs * sizeof *batch->counts)),
-                        uv_buf_init((char *)batch->ids, (unsigned)(header->tokens * sizeof *batch->ids))};
-    int n = uv_try_write(stream, parts, 3);
+                        uv_buf_init((char *)batch->ids, (unsigned)(header->tokens * sizeof *batch->ids)),
+                        uv_buf_init((char *)batch->tasks, (unsigned)(header->tasks * sizeof *batch->tasks))};
+    unsigned count = header->tasks > 0 ? 4 : 3;
+    int n = uv_try_write(stream, parts, count);
     size_t written = n > 0 ? (size_t)n : 0;
     if (n < 0 && n != UV_EAGAIN) {
         link_drop(link);
@@ -473,7 +492,7 @@ static void send_frame(struct link *link, struct emb_wire_header *header, const 
     rest->header = *header;
     rest->write.data = link;
     parts[0].base = (char *)&rest->header;
-    unsigned left = skip_bytes(parts, 3, written);
+    unsigned left = skip_bytes(parts, count, written);
     if (uv_write(&rest->write, stream, parts, left, on_rest_written) != 0) {
         emb_free(rest);
         link_drop(link);
@@ -489,7 +508,8 @@ static void hand_over(struct lane *lane, struct emb_pool_batch *batch)
     bool open = lane->link && !uv_is_closing((uv_handle_t *)&lane->link->pipe);
     lane->held[lane->depth++] = (struct held){batch, ++lane->sequence, open};
     if (open) {
-        struct emb_wire_header header = emb_wire_batch_header(lane->sequence, batch->inputs, tokens);
+        struct emb_wire_header header =
+            emb_wire_batch_header(lane->sequence, batch->inputs, tokens, batch->tasks != NULL);
         send_frame(lane->link, &header, batch);
     }
 }
@@ -500,7 +520,8 @@ static void probe(struct lane *lane)
         .inputs = 1,
         .ids = lane->probe_ids,
         .counts = &lane->probe_count,
-        .vectors = lane->probe_vector,
+        .tasks = lane->pool->pool.labels > 0 ? &lane->probe_task : NULL,
+        .vectors = lane->probe_values,
         .statuses = &lane->probe_status,
     };
     hand_over(lane, &lane->probe);
@@ -569,8 +590,9 @@ static bool init_lane(struct link_pool *p, int worker, const struct emb_link_opt
     lane->worker = worker;
     lane->probe_count = (uint32_t)o->probe_count;
     lane->probe_ids = emb_alloc(o->probe_count, sizeof *lane->probe_ids);
-    lane->probe_vector = emb_alloc(o->dim, sizeof *lane->probe_vector);
-    if (!lane->probe_ids || !lane->probe_vector) {
+    lane->probe_task = (struct emb_task){.kind = EMB_TASK_SCORE, .second = lane->probe_count};
+    lane->probe_values = emb_alloc(o->labels > 0 ? o->labels : o->dim, sizeof *lane->probe_values);
+    if (!lane->probe_ids || !lane->probe_values) {
         return false;
     }
     memcpy(lane->probe_ids, o->probe, o->probe_count * sizeof *o->probe);
@@ -584,9 +606,7 @@ static struct link_pool *create(uv_loop_t *loop, const struct emb_link_options *
         return NULL;
     }
     p->loop = loop;
-    p->pool = (struct emb_pool){.kind = &kind, .layout = o->layout, .dim = o->dim};
-    p->limits =
-        (struct emb_wire_limits){.inputs = EMB_LINK_INPUTS_MAX, .tokens = EMB_LINK_TOKENS_MAX, .dim = (uint32_t)o->dim};
+    p->pool = (struct emb_pool){.kind = &kind, .layout = o->layout, .dim = o->dim, .labels = o->labels};
     p->verdict_ms = o->verdict_ms ? o->verdict_ms : VERDICT_MS;
     p->first_ready = o->ready;
     p->arg = o->arg;

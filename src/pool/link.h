@@ -17,8 +17,8 @@ struct emb_link_options {
     int listener; /* taken over */
     const uint8_t *token;
     struct emb_pool_layout layout;
-    size_t dim;
-    const int32_t *probe; /* the small batch: one input, copied */
+    size_t dim, labels;   /* of the model */
+    const int32_t *probe; /* the small batch: one input, copied; a model that has labels scores it */
     size_t probe_count;
     unsigned verdict_ms;      /* how long a verdict is waited for; 0: a second */
     void (*ready)(void *arg); /* or NULL: the first worker is */

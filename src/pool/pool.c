@@ -1,4 +1,5 @@
-/* What all kinds of pools share: who gets how many cores, and the calls through the table. */
+/* What all kinds of pools share: who gets how many cores, how many values an input gets, and the calls
+ * through the table. */
 #include "pool/pool.h"
 
 size_t emb_task_values(const struct emb_task *task, size_t tokens, size_t dim, size_t labels)
@@ -8,6 +9,16 @@ size_t emb_task_values(const struct emb_task *task, size_t tokens, size_t dim, s
     case EMB_TASK_SCORE: return labels;
     default: return dim;
     }
+}
+
+size_t emb_task_values_of(const struct emb_task *tasks, const uint32_t *counts, size_t inputs, size_t dim,
+                          size_t labels)
+{
+    size_t values = tasks ? 0 : inputs * dim;
+    for (size_t i = 0; tasks && i < inputs; i++) {
+        values += emb_task_values(&tasks[i], counts[i], dim, labels);
+    }
+    return values;
 }
 
 /* Cores one forward pass still uses well: beyond, its threads wait for each other more than another worker would

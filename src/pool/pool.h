@@ -19,6 +19,9 @@ enum emb_task_kind {
 };
 enum { EMB_TASK_KINDS = 4 };
 
+/* The most values that a batch's inputs may get in all. */
+#define EMB_POOL_VALUES_MAX ((size_t)1 << 28)
+
 struct emb_task {
     uint32_t kind;   /* enum emb_task_kind */
     uint32_t second; /* SCORE: index of the first token of the second text, or the number of tokens where there is none;
@@ -27,6 +30,10 @@ struct emb_task {
 
 /* How many values an input of so many tokens gets. task NULL: EMBED. */
 size_t emb_task_values(const struct emb_task *task, size_t tokens, size_t dim, size_t labels);
+
+/* Of a whole batch. */
+size_t emb_task_values_of(const struct emb_task *tasks, const uint32_t *counts, size_t inputs, size_t dim,
+                          size_t labels);
 
 /* The submitter's, untouched by it from submission until done or lost is called, or the pool is freed. */
 struct emb_pool_batch {

@@ -201,7 +201,8 @@ int emb_thread_pool_new(struct emb_pool **out, uv_loop_t *loop, const struct emb
     if (!pool) {
         return emb_fail_nomem(error);
     }
-    pool->base = (struct emb_pool){.kind = &threads_kind, .layout = layout, .dim = engine->dim};
+    pool->base =
+        (struct emb_pool){.kind = &threads_kind, .layout = layout, .dim = engine->dim, .labels = engine->labels};
     pool->engine = *engine;
     pthread_mutex_init(&pool->lock, NULL);
     pool->workers = emb_calloc((size_t)layout.workers, sizeof *pool->workers);

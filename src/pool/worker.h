@@ -10,15 +10,15 @@
 /* What a worker runs. The usual one, over an embellama_model, is emb_pool_engine; tests give their own. */
 struct emb_pool_engine {
     const void *arg; /* handed to start */
-    size_t dim;
+    size_t dim, labels;
     /* Called for each worker before it has a batch; *state is then handed to run and stop. */
     int (*start)(const void *arg, int threads, void **state, embellama_error *error);
-    /* Computes one batch: every vector and every status. On the worker's thread. */
+    /* Computes one batch: every input's values, as its task says, and every status. On the worker's thread. */
     void (*run)(void *state, struct emb_pool_batch *batch);
     void (*stop)(void *state);
 };
 
-/* How vectors are made, the same for every batch of a pool. */
+/* How vectors are made, the same for every batch of a pool. Scores are logits. */
 struct emb_pool_recipe {
     const embellama_model *model;
     embellama_pooling pooling; /* not NONE: an input has one vector */

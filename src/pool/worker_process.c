@@ -44,7 +44,8 @@ struct process {
     struct emb_wire_limits limits;
     struct emb_buf in;
     struct emb_pool_batch batch;
-    size_t ids_capacity, counts_capacity, vectors_capacity, statuses_capacity;
+    struct emb_task *tasks;
+    size_t ids_capacity, counts_capacity, tasks_capacity, vectors_capacity, statuses_capacity;
 };
 
 /* ---- Beginning ---- */
@@ -93,7 +94,6 @@ static int begin(struct process *w, embellama_error *error)
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
-    size_t dim = embellama_dim(w->model);
     w->recipe = (struct emb_pool_recipe){
         .model = w->model,
         .pooling = (embellama_pooling)s->pooling,
@@ -102,8 +102,7 @@ static int begin(struct process *w, embellama_error *error)
         .shard_tokens = s->shard_tokens,
     };
     w->engine = emb_pool_engine(&w->recipe);
-    w->limits =
-        (struct emb_wire_limits){.inputs = EMB_LINK_INPUTS_MAX, .tokens = EMB_LINK_TOKENS_MAX, .dim = (uint32_t)dim};
+    w->limits = (struct emb_wire_limits){.inputs = EMB_LINK_INPUTS_MAX, .tokens = EMB_LINK_TOKENS_MAX};
     emb_buf_init(&w->in, emb_wire_most(&w->limits) + 2 * READ_BYTES);
     rc = w->engine.start(w->engine.arg, s->threads, &w->state, error);
     if (rc == EMBELLAMA_OK) {
@@ -158,8 +157,10 @@ static bool send_parts(int fd, struct iovec *parts, size_t count)
 static bool say_hello(struct process *w)
 {
     struct emb_wire_header header = emb_wire_hello_header();
-    struct emb_wire_hello hello = {
-        .worker = w->index, .threads = w->setup.threads, .dim = (uint32_t)embellama_dim(w->model)};
+    struct emb_wire_hello hello = {.worker = w->index,
+                                   .threads = w->setup.threads,
+                                   .dim = (uint32_t)w->engine.dim,
+                                   .labels = (uint32_t)w->engine.labels};
     memcpy(hello.token, w->setup.token, sizeof hello.token);
     struct iovec parts[] = {{&header, sizeof header}, {&hello, sizeof hello}};
     return send_parts(w->link, parts, 2);
@@ -194,27 +195,42 @@ static bool read_more(struct process *w)
 
 /* ---- Computing ---- */
 
-static bool make_room(struct process *w, const struct emb_wire_header *h)
+static void need(bool memory, const struct emb_wire_header *h)
+{
+    if (!memory) {
+        emb_log(EMB_LOG_ERROR, "worker_out_of_memory", "inputs=%u tokens=%u", h->inputs, h->tokens);
+        exit(1);
+    }
+}
+
+/* Makes the batch of a frame, with room for what it asks for. False where it is nonsense. */
+static bool take_batch(struct process *w, const struct emb_wire_header *h, const void *payload, size_t *values)
 {
     struct emb_pool_batch *b = &w->batch;
-    size_t values;
-    return emb_mul(h->inputs, w->limits.dim, &values) &&
-           emb_grow(&b->ids, &w->ids_capacity, h->tokens, sizeof *b->ids) &&
-           emb_grow(&b->counts, &w->counts_capacity, h->inputs, sizeof *b->counts) &&
-           emb_grow(&b->statuses, &w->statuses_capacity, h->inputs, sizeof *b->statuses) &&
-           emb_grow(&b->vectors, &w->vectors_capacity, values, sizeof *b->vectors);
+    need(emb_grow(&b->ids, &w->ids_capacity, h->tokens, sizeof *b->ids) &&
+             emb_grow(&b->counts, &w->counts_capacity, h->inputs, sizeof *b->counts) &&
+             emb_grow(&w->tasks, &w->tasks_capacity, h->tasks, sizeof *w->tasks) &&
+             emb_grow(&b->statuses, &w->statuses_capacity, h->inputs, sizeof *b->statuses),
+         h);
+    if (!emb_wire_batch(h, payload, b->counts, b->ids, w->tasks)) {
+        return false;
+    }
+    b->inputs = h->inputs;
+    b->tasks = h->tasks > 0 ? w->tasks : NULL;
+    *values = emb_task_values_of(b->tasks, b->counts, b->inputs, w->engine.dim, w->engine.labels);
+    if (*values > EMB_POOL_VALUES_MAX) {
+        return false;
+    }
+    need(emb_grow(&b->vectors, &w->vectors_capacity, *values > 0 ? *values : 1, sizeof *b->vectors), h);
+    return true;
 }
 
 /* Computes and answers. False where the batch is nonsense or the front did not take the answer. */
 static bool serve_batch(struct process *w, const struct emb_wire_header *h, const void *payload)
 {
     struct emb_pool_batch *b = &w->batch;
-    if (!make_room(w, h)) {
-        emb_log(EMB_LOG_ERROR, "worker_out_of_memory", "inputs=%u tokens=%u", h->inputs, h->tokens);
-        exit(1);
-    }
-    b->inputs = h->inputs;
-    if (!emb_wire_batch(h, payload, b->counts, b->ids)) {
+    size_t values;
+    if (!take_batch(w, h, payload, &values)) {
         return false;
     }
     atomic_store_explicit(&w->slot->busy, 1, memory_order_relaxed);
@@ -223,12 +239,12 @@ static bool serve_batch(struct process *w, const struct emb_wire_header *h, cons
     w->engine.run(w->state, b);
     b->compute_ns = emb_clock_ns() - b->started_ns;
     atomic_store_explicit(&w->slot->busy, 0, memory_order_relaxed);
-    struct emb_wire_header answer = emb_wire_answer_header(h->sequence, b->inputs, w->limits.dim);
+    struct emb_wire_header answer = emb_wire_answer_header(h->sequence, b->inputs, values);
     answer.started_ns = b->started_ns;
     answer.compute_ns = b->compute_ns;
     struct iovec parts[] = {{&answer, sizeof answer},
                             {b->statuses, b->inputs * sizeof *b->statuses},
-                            {b->vectors, b->inputs * w->limits.dim * sizeof *b->vectors}};
+                            {b->vectors, values * sizeof *b->vectors}};
     if (!send_parts(w->link, parts, 3)) {
         return false;
     }
@@ -286,6 +302,7 @@ static void end(struct process *w)
     emb_buf_deinit(&w->in);
     emb_free(w->batch.ids);
     emb_free(w->batch.counts);
+    emb_free(w->tasks);
     emb_free(w->batch.statuses);
     emb_free(w->batch.vectors);
 }

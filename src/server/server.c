@@ -230,6 +230,7 @@ static int open_pool(struct emb_server *server, embellama_error *error)
         .token = setup->token,
         .layout = {.workers = setup->workers, .threads = setup->threads},
         .dim = embellama_dim(server->model),
+        .labels = embellama_model_get_info(server->model)->labels,
         .probe = probe,
         .probe_count = count == 0             ? 1
                        : count < PROBE_TOKENS ? count

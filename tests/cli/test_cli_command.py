@@ -121,6 +121,11 @@ class DeadLetter(unittest.TestCase):
             r = run("dead-letter", "retry", path)
             self.assertEqual(r.returncode, 1)
             self.assertIn(b"recorded without --dead-letter-text", r.stdout)
+            scored = dict(self.RECORD, ids=[101, 7592, 102], task="score", second=2)
+            r = run("dead-letter", "retry", self.write(folder, json.dumps(scored)), "--url", "http://127.0.0.1:1")
+            self.assertEqual(r.returncode, 1)
+            self.assertIn(b"not sent again: it was no request for an embedding (score)", r.stdout)
+            self.assertIn(b"score: ", run("dead-letter", "list", path).stdout)
             path = self.write(folder, json.dumps({**self.RECORD, "ids": [1, 2]}))
             for url, says in [("ftp://x", b"http://"), ("http://:80", b"no host"), ("http://127.0.0.1:1", b"cannot connect")]:
                 r = run("dead-letter", "retry", path, "--url", url)

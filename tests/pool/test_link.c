@@ -173,7 +173,7 @@ static struct emb_wire_header hear(struct fixture *f, int fd)
 
 static void answer(int fd, const struct emb_wire_header *batch, int status, float value)
 {
-    struct emb_wire_header header = emb_wire_answer_header(batch->sequence, batch->inputs, DIM);
+    struct emb_wire_header header = emb_wire_answer_header(batch->sequence, batch->inputs, batch->inputs * DIM);
     struct {
         int32_t statuses[2];
         float vectors[2 * DIM];
@@ -368,7 +368,7 @@ static void test_strangers(void **state)
 {
     struct fixture *f = *state;
     struct emb_wire_hello hello = {.worker = 0, .threads = 1, .dim = DIM};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         struct emb_wire_hello bad = hello;
         struct emb_wire_header header = emb_wire_hello_header();
         memcpy(bad.token, f->token, sizeof bad.token);
@@ -380,6 +380,8 @@ static void test_strangers(void **state)
             bad.worker = -1;
         } else if (i == 3) {
             bad.dim = DIM + 1;
+        } else if (i == 4) {
+            bad.labels = 1;
         } else {
             header.magic ^= 1;
         }
@@ -464,6 +466,89 @@ static void test_large_batch(void **state)
     free(a);
 }
 
+/* A batch of several kinds: its tasks go along, and an answer of any other length than they ask for is none. */
+static void test_tasks(void **state)
+{
+    static const struct emb_task tasks[] = {{EMB_TASK_RAW, 0}, {EMB_TASK_TOKENS, 0}};
+    enum { VALUES = DIM + 3 * DIM };
+    struct fixture *f = *state;
+    for (int off = -1; off <= 1; off++) {
+        int fd = arrive(f, 0);
+        struct batch *a = batch(1);
+        float vectors[VALUES] = {0};
+        struct {
+            int32_t statuses[2];
+            float values[VALUES + 1];
+        } payload = {{0}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}};
+        a->plain.tasks = tasks;
+        a->plain.vectors = vectors;
+        emb_pool_submit(f->pool, 0, &a->plain);
+        struct emb_wire_header h = hear(f, fd);
+        assert_int_equal(h.tasks, 2);
+        assert_int_equal(h.payload, (2 + 5) * 4 + sizeof tasks);
+        say(fd, emb_wire_answer_header(h.sequence, 2, (size_t)(VALUES + off)), &payload);
+        expect(f, off == 0 ? "d1 " : "l1:suspect g0 ");
+        assert_true(off != 0 || memcmp(vectors, payload.values, sizeof vectors) == 0);
+        close(fd);
+        if (off == 0) {
+            expect(f, "g0 ");
+        }
+        free(a);
+    }
+}
+
+/* A model that scores is asked for a score before its worker counts as ready. */
+static void test_scorer(void **state)
+{
+    static const int32_t ids[] = {101, 102};
+    struct fixture *f = *state;
+    char name[32];
+    uint8_t token[EMB_TOKEN_BYTES];
+    struct emb_link_options options = {.layout = {.workers = 1, .threads = 1},
+                                       .dim = DIM,
+                                       .labels = 2,
+                                       .probe = ids,
+                                       .probe_count = 2,
+                                       .ready = on_first,
+                                       .arg = f};
+    struct emb_pool *pool;
+    assert_int_equal(emb_link_listen(&options.listener, name, token, NULL), 0);
+    options.token = token;
+    assert_int_equal(emb_link_pool_new(&pool, &f->loop, &options, NULL), 0);
+    assert_int_equal(emb_pool_labels(pool), 2);
+    int fd = emb_link_dial(name);
+    struct emb_wire_hello hello = {.dim = DIM, .labels = 2, .threads = 1};
+    memcpy(hello.token, token, sizeof hello.token);
+    say(fd, emb_wire_hello_header(), &hello);
+    struct emb_wire_header h = {0};
+    for (int i = 0; i < 4000 && recv(fd, &h, sizeof h, MSG_DONTWAIT) < 0; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        usleep(500);
+    }
+    struct {
+        uint32_t count;
+        int32_t ids[2];
+        struct emb_task task;
+    } asked;
+    assert_int_equal(h.tasks, 1);
+    assert_int_equal(h.payload, sizeof asked);
+    assert_int_equal(recv(fd, &asked, sizeof asked, MSG_WAITALL), sizeof asked);
+    assert_int_equal(asked.task.kind, EMB_TASK_SCORE);
+    assert_int_equal(asked.task.second, 2);
+    const struct {
+        int32_t status;
+        float logits[2];
+    } payload = {EMBELLAMA_OK, {1, 2}};
+    say(fd, emb_wire_answer_header(h.sequence, 1, 2), &payload);
+    for (int i = 0; i < 4000 && f->firsts == 0; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        usleep(500);
+    }
+    assert_int_equal(f->firsts, 1);
+    emb_pool_free(pool);
+    close(fd);
+}
+
 /* Times that cannot be are not believed. */
 static void test_times(void **state)
 {
@@ -472,7 +557,8 @@ static void test_times(void **state)
     struct batch *a = batch(1);
     char payload[2 * (1 + DIM) * 4] = {0};
     emb_pool_submit(f->pool, 0, &a->plain);
-    struct emb_wire_header asked = hear(f, fd), h = emb_wire_answer_header(asked.sequence, asked.inputs, DIM);
+    struct emb_wire_header asked = hear(f, fd),
+                           h = emb_wire_answer_header(asked.sequence, asked.inputs, asked.inputs * DIM);
     uint64_t before = uv_hrtime();
     h.started_ns = before - 1000;
     h.compute_ns = UINT64_MAX;
@@ -569,6 +655,8 @@ int main(void)
         TEST(test_nonsense),
         TEST(test_answered_too_early),
         TEST(test_large_batch),
+        TEST(test_tasks),
+        TEST(test_scorer),
         TEST(test_times),
         TEST(test_freed_busy),
         TEST(test_watched_late),

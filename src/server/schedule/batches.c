@@ -35,19 +35,18 @@ size_t emb_scheduler_batch_tokens(int threads)
 static bool init_batch(struct emb_scheduler *s, struct emb_batch *batch)
 {
     size_t most = s->fixed_budget ? s->fixed_budget : emb_scheduler_batch_tokens(s->layout.threads);
-    size_t tokens = most > s->context ? most : s->context, values;
-    if (!emb_mul(EMB_BATCH_INPUTS, s->dim, &values)) {
-        return false;
-    }
+    size_t tokens = most > s->context ? most : s->context;
     batch->units = emb_calloc(EMB_BATCH_INPUTS, sizeof(struct emb_queue_unit *));
+    batch->tasks = emb_calloc(EMB_BATCH_INPUTS, sizeof *batch->tasks);
     batch->plain = (struct emb_pool_batch){
         .ids = emb_calloc(tokens, sizeof *batch->plain.ids),
         .counts = emb_calloc(EMB_BATCH_INPUTS, sizeof *batch->plain.counts),
-        .vectors = emb_calloc(values, sizeof *batch->plain.vectors),
+        .vectors = emb_alloc(s->batch_values, sizeof *batch->plain.vectors),
         .statuses = emb_calloc(EMB_BATCH_INPUTS, sizeof *batch->plain.statuses),
         .arg = batch,
     };
-    return batch->units && batch->plain.ids && batch->plain.counts && batch->plain.vectors && batch->plain.statuses;
+    return batch->units && batch->tasks && batch->plain.ids && batch->plain.counts && batch->plain.vectors &&
+           batch->plain.statuses;
 }
 
 bool emb_batches_init(struct emb_scheduler *s)
@@ -66,6 +65,7 @@ void emb_batches_deinit(struct emb_scheduler *s)
     for (size_t i = 0; s->batches && i < batch_count(s); i++) {
         struct emb_batch *batch = &s->batches[i];
         emb_free(batch->units);
+        emb_free(batch->tasks);
         emb_free(batch->plain.ids);
         emb_free(batch->plain.counts);
         emb_free(batch->plain.vectors);
@@ -88,13 +88,23 @@ size_t emb_batches_budget(const struct emb_scheduler *s)
 
 /* ---- Filling ---- */
 
+static size_t values_of(const struct emb_scheduler *s, const struct emb_queue_unit *unit)
+{
+    return emb_task_values(&unit->task, unit->count, s->dim, s->labels);
+}
+
 static void put(struct emb_scheduler *s, struct emb_batch *batch, struct emb_queue_unit *unit)
 {
     struct emb_pool_batch *plain = &batch->plain;
     memcpy(plain->ids + batch->tokens, emb_queue_ids(unit), unit->count * sizeof *plain->ids);
     plain->counts[plain->inputs] = unit->count;
+    batch->tasks[plain->inputs] = unit->task;
+    if (unit->task.kind != EMB_TASK_EMBED) {
+        plain->tasks = batch->tasks;
+    }
     batch->units[plain->inputs++] = unit;
     batch->tokens += unit->count;
+    batch->values += values_of(s, unit);
     emb_queue_take(s->queue, unit);
 }
 
@@ -105,7 +115,8 @@ static bool fits(const struct emb_scheduler *s, const struct emb_batch *batch, c
     if (batch->plain.inputs == 0) {
         return true;
     }
-    if (batch->plain.inputs == EMB_BATCH_INPUTS || after > limit) {
+    if (batch->plain.inputs == EMB_BATCH_INPUTS || after > limit ||
+        values_of(s, unit) > s->batch_values - batch->values) {
         return false;
     }
     return after <= (size_t)s->layout.threads * FULL_SPEED / 2 || unit->count <= STRETCH * batch->tokens;
@@ -143,7 +154,8 @@ static struct emb_batch *empty_batch(struct emb_scheduler *s)
         struct emb_batch *batch = &s->batches[i];
         if (!batch->busy) {
             batch->plain.inputs = 0;
-            batch->tokens = 0;
+            batch->plain.tasks = NULL;
+            batch->tokens = batch->values = 0;
             batch->alone = false;
             return batch;
         }

@@ -161,6 +161,12 @@ static void write_time(struct emb_buf *out)
     emb_buf_printf(out, "{\"time\":\"%s.%03ldZ\"", text, now.tv_nsec / 1000000);
 }
 
+static const char *task_name(uint32_t kind)
+{
+    static const char *const names[EMB_TASK_KINDS] = {"embed", "raw", "tokens", "score"};
+    return kind < EMB_TASK_KINDS ? names[kind] : "unknown";
+}
+
 static void write_line(const struct emb_dead_letter *letter, const struct emb_dead_letter_record *record,
                        struct emb_buf *out)
 {
@@ -173,6 +179,12 @@ static void write_line(const struct emb_dead_letter *letter, const struct emb_de
                    ",\"input\":%zu,\"hash\":\"%016" PRIx64 "%016" PRIx64 "\",\"tokens\":%zu,\"reason\":", record->input,
                    record->hash.high, record->hash.low, record->count);
     emb_json_write_cstring(out, record->reason);
+    if (record->task.kind != EMB_TASK_EMBED) {
+        emb_buf_printf(out, ",\"task\":\"%s\"", task_name(record->task.kind));
+    }
+    if (record->task.kind == EMB_TASK_SCORE) {
+        emb_buf_printf(out, ",\"second\":%" PRIu32, record->task.second);
+    }
     if (letter->with_ids) {
         emb_buf_puts(out, ",\"ids\":[");
         for (size_t i = 0; i < record->count; i++) {

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "embellama/embellama.h"
+#include "pool/pool.h"
 #include "server/siphash.h"
 
 #define EMB_DEAD_LETTER_BYTES (4u << 20) /* of the file */
@@ -20,6 +21,7 @@ struct emb_dead_letter_record {
     const char *request_id;  /* or NULL */
     size_t input;            /* its place in the request */
     struct emb_siphash hash; /* the same for the same input until the server ends */
+    struct emb_task task;
     const int32_t *ids;
     size_t count;
     const char *reason;

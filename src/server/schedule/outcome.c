@@ -1,4 +1,4 @@
-/* What became of a batch: its vectors go to who waits for them; or it was lost with its worker, and then its inputs are
+/* What became of a batch: its values go to who waits for them; or it was lost with its worker, and then its inputs are
  * tried again, those under suspicion each alone.
  *
  * A worker that died by itself makes each input of its batch a suspect, also where there was just one: a death may have
@@ -15,18 +15,19 @@ enum {
     MOST_LOSSES = 16,
 };
 
-void emb_outcome_settle(struct emb_scheduler *s, struct emb_queue_unit *unit, int status, const float *vector,
+void emb_outcome_settle(struct emb_scheduler *s, struct emb_queue_unit *unit, int status, const float *values,
                         uint64_t started_ns, uint64_t now_ns)
 {
     void *owner;
     size_t input;
     while (emb_queue_pop(s->queue, unit, &owner, &input)) {
         struct emb_job *job = owner;
-        float *to = job->vectors + input * s->dim;
-        if (vector) {
-            memcpy(to, vector, s->dim * sizeof *to);
+        size_t n;
+        float *to = emb_scheduler_values(s, job, input, &n);
+        if (values) {
+            memcpy(to, values, n * sizeof *to);
         } else {
-            memset(to, 0, s->dim * sizeof *to);
+            memset(to, 0, n * sizeof *to);
         }
         job->statuses[input] = status;
         s->crashed += status == EMBELLAMA_E_CRASHED;
@@ -57,7 +58,7 @@ static void take_back(struct emb_scheduler *s, struct emb_batch *batch, uint64_t
     batch->busy = false;
 }
 
-/* Not one input has its vector, and that is no client's fault. */
+/* Not one input has its values, and that is no client's fault. */
 static bool failed_whole(const struct emb_pool_batch *plain)
 {
     for (size_t i = 0; i < plain->inputs; i++) {
@@ -92,17 +93,23 @@ void emb_outcome_done(struct emb_scheduler *s, struct emb_batch *batch, uint64_t
     } else {
         emb_breaker_succeeded(&s->breaker);
     }
+    const float *values = plain->vectors;
     for (size_t i = 0; i < plain->inputs; i++) {
-        emb_outcome_settle(s, batch->units[i], plain->statuses[i], plain->vectors + i * s->dim, plain->started_ns,
-                           now_ns);
+        size_t n = emb_task_values(&batch->units[i]->task, plain->counts[i], s->dim, s->labels);
+        emb_outcome_settle(s, batch->units[i], plain->statuses[i], values, plain->started_ns, now_ns);
+        values += n;
     }
 }
 
 static void convict(struct emb_scheduler *s, const struct emb_batch *batch, const char *reason, uint64_t now_ns)
 {
     struct emb_queue_unit *unit = batch->units[0];
-    struct emb_dead_letter_record record = {
-        .model = s->model, .hash = unit->hash, .ids = batch->plain.ids, .count = unit->count, .reason = reason};
+    struct emb_dead_letter_record record = {.model = s->model,
+                                            .hash = unit->hash,
+                                            .task = unit->task,
+                                            .ids = batch->plain.ids,
+                                            .count = unit->count,
+                                            .reason = reason};
     const struct emb_job *job = emb_queue_first_owner(unit, &record.input);
     record.request_id = job ? job->request_id : NULL;
     char quoted[256], id[128];

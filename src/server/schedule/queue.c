@@ -219,11 +219,12 @@ static void grow_table(struct emb_queue *q)
 }
 
 /* A taken unit that everyone left has no ids to compare any more, and is not found. */
-static struct emb_queue_unit *find_unit(const struct emb_queue *q, struct emb_siphash hash, const int32_t *ids,
-                                        uint32_t count)
+static struct emb_queue_unit *find_unit(const struct emb_queue *q, struct emb_siphash hash, struct emb_task task,
+                                        const int32_t *ids, uint32_t count)
 {
     for (struct emb_queue_unit *unit = *unit_bucket(q, hash); unit; unit = unit->chain) {
-        if (unit->hash.low == hash.low && unit->hash.high == hash.high && unit->count == count && unit->first &&
+        if (unit->hash.low == hash.low && unit->hash.high == hash.high && unit->count == count &&
+            unit->task.kind == task.kind && unit->task.second == task.second && unit->first &&
             memcmp(unit->first->ids, ids, count * sizeof *ids) == 0) {
             return unit;
         }
@@ -231,10 +232,11 @@ static struct emb_queue_unit *find_unit(const struct emb_queue *q, struct emb_si
     return NULL;
 }
 
-static struct emb_queue_unit *need_unit(struct emb_queue *q, const int32_t *ids, uint32_t count, unsigned priority)
+static struct emb_queue_unit *need_unit(struct emb_queue *q, struct emb_task task, const int32_t *ids, uint32_t count,
+                                        unsigned priority)
 {
-    struct emb_siphash hash = emb_queue_hash(q, ids, count);
-    struct emb_queue_unit *unit = find_unit(q, hash, ids, count);
+    struct emb_siphash hash = emb_queue_hash(q, &task, ids, count);
+    struct emb_queue_unit *unit = find_unit(q, hash, task, ids, count);
     if (unit) {
         q->counts.shared++;
         return unit;
@@ -247,6 +249,7 @@ static struct emb_queue_unit *need_unit(struct emb_queue *q, const int32_t *ids,
         struct emb_queue_unit **bucket = unit_bucket(q, hash);
         unit->hash = hash;
         unit->count = count;
+        unit->task = task;
         unit->priority = (uint8_t)priority;
         unit->chain = *bucket;
         *bucket = unit;
@@ -422,7 +425,8 @@ static bool add_waiters(struct emb_queue *q, struct emb_queue_job *job, const st
     const int32_t *ids = request->ids;
     for (size_t i = 0; i < request->inputs; i++) {
         struct emb_queue_waiter *w = &job->waiters[i];
-        struct emb_queue_unit *unit = need_unit(q, ids, request->counts[i], request->priority);
+        struct emb_task task = request->tasks ? request->tasks[i] : (struct emb_task){.kind = EMB_TASK_EMBED};
+        struct emb_queue_unit *unit = need_unit(q, task, ids, request->counts[i], request->priority);
         if (!unit) {
             return false;
         }
@@ -617,7 +621,13 @@ uint64_t emb_queue_oldest(const struct emb_queue *q)
     return oldest;
 }
 
-struct emb_siphash emb_queue_hash(const struct emb_queue *q, const int32_t *ids, size_t count)
+struct emb_siphash emb_queue_hash(const struct emb_queue *q, const struct emb_task *task, const int32_t *ids,
+                                  size_t count)
 {
-    return emb_siphash_of(q->key, ids, count * sizeof *ids);
+    struct emb_siphash hash = emb_siphash_of(q->key, ids, count * sizeof *ids);
+    if (task->kind == EMB_TASK_EMBED) {
+        return hash;
+    }
+    const uint64_t both[] = {hash.low, hash.high, (uint64_t)task->kind << 32 | task->second};
+    return emb_siphash_of(q->key, both, sizeof both);
 }

@@ -1,8 +1,8 @@
 /* Who is next: the inputs that wait, in the order in which they are to be computed.
  *
- * A unit is one computation. Identical inputs, of one job or of several, are one unit with several waiters: computed
- * once, dropped when the last waiter leaves, as urgent as the most urgent of them. Inputs are compared in full; a hash
- * that cannot be steered from outside only finds candidates.
+ * A unit is one computation. Identical inputs of which the same is wanted, of one job or of several, are one unit with several
+ * waiters: computed once, dropped when the last waiter leaves, as urgent as the most urgent of them. Inputs are compared in
+ * full; a hash that cannot be steered from outside only finds candidates.
  *
  * Order: what was lost with its worker comes first. The rest by tokens: between the priorities that wait 256 to 16 to
  * 1; then between the clients of a priority, and between the jobs of a client, newcomers first and the others in turn
@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pool/pool.h"
 #include "server/siphash.h"
 
 enum { EMB_QUEUE_CLASSES = 3 }; /* priorities: 0 is the highest */
@@ -34,6 +35,7 @@ enum emb_queue_state {
 struct emb_queue_unit {
     struct emb_siphash hash;
     uint32_t count; /* tokens */
+    struct emb_task task;
     uint8_t priority;
     enum emb_queue_state state;
     struct emb_queue_waiter *first, *last; /* none: nobody wants it any more */
@@ -48,11 +50,12 @@ struct emb_queue_unit {
 struct emb_queue *emb_queue_new(void);        /* NULL when out of memory */
 void emb_queue_free(struct emb_queue *queue); /* NULL is allowed */
 
-/* ids and counts are the owner's and stay until every input was popped or the job removed. */
+/* ids, counts and tasks are the owner's and stay until every input was popped or the job removed. */
 struct emb_queue_request {
     size_t inputs;
     const int32_t *ids;
     const uint32_t *counts;
+    const struct emb_task *tasks; /* [inputs]; NULL: all EMBED */
     unsigned priority;
     uint64_t client;
     uint64_t deadline_ns; /* 0: none */
@@ -109,6 +112,8 @@ size_t emb_queue_ahead(const struct emb_queue *queue, unsigned priority, uint64_
 /* When the job was added that has waited longest; UINT64_MAX: nothing waits. */
 uint64_t emb_queue_oldest(const struct emb_queue *queue);
 
-struct emb_siphash emb_queue_hash(const struct emb_queue *queue, const int32_t *ids, size_t count);
+/* Of an input and what is wanted of it. */
+struct emb_siphash emb_queue_hash(const struct emb_queue *queue, const struct emb_task *task, const int32_t *ids,
+                                  size_t count);
 
 #endif

@@ -55,6 +55,12 @@ static void leave_finished(struct emb_scheduler *s, struct emb_job *job)
     job->previous->next = job->next;
 }
 
+float *emb_scheduler_values(const struct emb_scheduler *s, const struct emb_job *job, size_t i, size_t *n)
+{
+    *n = emb_task_values(job->tasks ? &job->tasks[i] : NULL, job->counts[i], s->dim, s->labels);
+    return job->vectors + (job->tasks ? job->places[i] : i * s->dim);
+}
+
 static void answer(struct emb_scheduler *s)
 {
     while (s->finished) {
@@ -74,7 +80,9 @@ static void expire(struct emb_scheduler *s, uint64_t now_ns)
         emb_queue_remove(s->queue, job->queued);
         for (size_t i = 0; i < job->inputs; i++) {
             if (job->statuses[i] == EMBELLAMA_E_DEADLINE) {
-                memset(job->vectors + i * s->dim, 0, s->dim * sizeof *job->vectors);
+                size_t n;
+                float *values = emb_scheduler_values(s, job, i, &n);
+                memset(values, 0, n * sizeof *values);
                 s->expired++;
             }
         }
@@ -191,7 +199,10 @@ static void set_limits(struct emb_scheduler *s, const struct emb_scheduler_setup
 {
     size_t memory = emb_memory_size();
     size_t share = (memory > 0 ? memory : MEMORY_UNKNOWN) / MEMORY_SHARE;
+    size_t rows = setup->context > EMB_BATCH_INPUTS ? setup->context : EMB_BATCH_INPUTS, values;
     s->context = setup->context;
+    s->batch_values = emb_mul(rows, s->dim, &values) && values < EMB_POOL_VALUES_MAX ? values : EMB_POOL_VALUES_MAX;
+    s->batch_values = s->batch_values < s->labels ? s->labels : s->batch_values;
     s->fixed_budget = setup->batch_tokens;
     s->target_ns = (setup->target_latency_ms ? setup->target_latency_ms : EMB_TARGET_LATENCY_MS) * UINT64_C(1000000);
     s->queue_size = setup->queue_size ? setup->queue_size
@@ -238,6 +249,7 @@ int emb_scheduler_new(struct emb_scheduler **out, uv_loop_t *loop, const struct 
     s->loop = loop;
     s->layout = emb_pool_layout_of(setup->pool);
     s->dim = emb_pool_dim(setup->pool);
+    s->labels = emb_pool_labels(setup->pool);
     set_limits(s, setup);
     set_histograms(s);
     s->model = emb_strdup(setup->model ? setup->model : "");
@@ -353,6 +365,7 @@ enum emb_submit emb_scheduler_submit(struct emb_scheduler *s, struct emb_job *jo
         struct emb_queue_request request = {.inputs = job->inputs,
                                             .ids = job->ids,
                                             .counts = job->counts,
+                                            .tasks = job->tasks,
                                             .priority = job->priority,
                                             .client = job->client,
                                             .deadline_ns = job->deadline_ns,

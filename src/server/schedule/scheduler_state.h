@@ -13,14 +13,16 @@
 struct emb_batch {
     struct emb_pool_batch plain;
     struct emb_queue_unit **units; /* [EMB_BATCH_INPUTS] */
-    size_t tokens;
+    struct emb_task *tasks;        /* [EMB_BATCH_INPUTS]: plain's, where one is not EMBED */
+    size_t tokens, values;
     int worker;
     uint64_t sent_ns;
     bool busy;
     bool alone; /* one suspect, tried by itself */
 };
 
-/* Inputs of a batch, which bounds the memory of its vectors. */
+/* Inputs of a batch. Its values are at most what so many vectors have, or as many as the longest input has tokens if that is
+ * more: so much memory is set aside for each batch, and what was never needed of it is never touched. */
 enum { EMB_BATCH_INPUTS = 256 };
 
 struct emb_worker {
@@ -40,8 +42,9 @@ struct emb_scheduler {
     int handles;         /* open ones */
     struct emb_pool *pool;
     struct emb_pool_layout layout;
-    size_t dim;
+    size_t dim, labels;
     size_t context;
+    size_t batch_values; /* the most of a batch */
     char *model;
     size_t queue_size, queue_tokens;
     size_t fixed_budget; /* 0: by the pace */
@@ -82,8 +85,8 @@ uint64_t emb_batches_next_ns(const struct emb_scheduler *s);
 
 /* ---- outcome.c ---- */
 
-/* Answers all who wait for a taken unit, with its vector or, where that is NULL, with zeros. */
-void emb_outcome_settle(struct emb_scheduler *s, struct emb_queue_unit *unit, int status, const float *vector,
+/* Answers all who wait for a taken unit, with its values or, where that is NULL, with zeros. */
+void emb_outcome_settle(struct emb_scheduler *s, struct emb_queue_unit *unit, int status, const float *values,
                         uint64_t started_ns, uint64_t now_ns);
 void emb_outcome_done(struct emb_scheduler *s, struct emb_batch *batch, uint64_t now_ns);
 void emb_outcome_lost(struct emb_scheduler *s, struct emb_batch *batch, enum emb_pool_loss loss, const char *reason,
@@ -93,5 +96,8 @@ void emb_outcome_lost(struct emb_scheduler *s, struct emb_batch *batch, enum emb
 
 /* The job has all its statuses: done will be called for it soon. */
 void emb_scheduler_finish(struct emb_scheduler *s, struct emb_job *job);
+
+/* Where input i of a job has its values, and how many. */
+float *emb_scheduler_values(const struct emb_scheduler *s, const struct emb_job *job, size_t i, size_t *n);
 
 #endif
