@@ -109,6 +109,9 @@ int emb_tokenizer_encode_spans(const struct emb_tokenizer *t, embellama_text tex
             piece.kind == EMB_PIECE_TOKEN ? push(out, (embellama_token){piece.id, true, 0, 0}) : do_text(&pass, text);
         status = ok ? 0 : emb_fail_nomem(error);
     }
+    if (status != 0) {
+        out->count = 0;
+    }
     emb_aligned_deinit(&pass.aligned);
     emb_free(pass.ids);
     emb_free(pass.ends);
