@@ -1,4 +1,4 @@
-/* The context: scratch memory and threads, and the two embed calls.
+/* The context: scratch memory and threads, and the calls over texts and inputs.
  *
  * Which texts a thread takes by itself and which all take together, where there are several NUMA nodes (crew.h) the team of one, is
  * planned for each call (shards.h). It never changes a bit of any vector (model/forward.h). */
@@ -7,11 +7,13 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "engine/call.h"
 #include "engine/crew.h"
 #include "engine/handle.h"
 #include "engine/shards.h"
 #include "engine/watch.h"
 #include "model/forward.h"
+#include "model/head.h"
 #include "model/pooling.h"
 
 /* Tokens of a shard: large enough for the kernels' full speed, small enough that activations stay in L2. A caller's own number
@@ -39,6 +41,7 @@ struct group {
 struct place {
     int member;
     size_t offset, count;
+    size_t second; /* of a pair: the first token of the second text */
 };
 
 struct embellama_ctx {
@@ -57,9 +60,12 @@ struct embellama_ctx {
     size_t *index;         /* of each valid one in the caller's list */
     size_t *rows;          /* first output row of each of the caller's inputs */
     struct emb_shards plan;
-    embellama_ids *ordered; /* the valid inputs in the plan's order */
+    embellama_ids *ordered;  /* the valid inputs in the plan's order */
+    size_t *seconds;         /* of a call that scores: where the second text of each of the caller's inputs begins */
+    size_t *ordered_seconds; /* the same in the plan's order */
     int *statuses;
     size_t places_capacity, inputs_capacity, index_capacity, rows_capacity, ordered_capacity, statuses_capacity;
+    size_t seconds_capacity, ordered_seconds_capacity;
     size_t n_inputs;
 };
 
@@ -163,6 +169,8 @@ void embellama_ctx_free(embellama_ctx *ctx)
     emb_free(ctx->rows);
     emb_shards_deinit(&ctx->plan);
     emb_free(ctx->ordered);
+    emb_free(ctx->seconds);
+    emb_free(ctx->ordered_seconds);
     emb_free(ctx->statuses);
     emb_free(ctx);
 }
@@ -216,25 +224,14 @@ static void collect_profile(embellama_ctx *ctx)
 
 /* ---- Options ---- */
 
-/* One embed call: the caller's arguments, resolved. */
-struct call {
-    embellama_ctx *ctx;
-    size_t n;
-    embellama_pooling pooling;
-    embellama_normalize normalize;
-    float p;
-    size_t dim; /* of an output row */
-    size_t max_length;
-    bool truncate;
-    float *out;
-    int *statuses; /* n */
-};
-
-static int resolve(struct call *call, const embellama_embed_options *options, embellama_error *error)
+int emb_call_resolve(struct emb_call *call, const embellama_embed_options *options, embellama_error *error)
 {
     const embellama_model_info *info = &call->ctx->model->info;
     embellama_embed_options defaults = embellama_embed_options_default();
     const embellama_embed_options *o = options ? options : &defaults;
+    if (call->score && info->labels == 0) {
+        return emb_fail(error, EMBELLAMA_E_UNSUPPORTED, "the model makes vectors only: it has no head to score with");
+    }
     if ((unsigned)o->pooling > EMBELLAMA_POOLING_NONE || (unsigned)o->normalize > EMBELLAMA_NORMALIZE_P) {
         return emb_fail(error, EMBELLAMA_E_INVALID, "unknown pooling or normalisation");
     }
@@ -255,14 +252,14 @@ static int resolve(struct call *call, const embellama_embed_options *options, em
         call->normalize = call->pooling == EMBELLAMA_POOLING_NONE ? EMBELLAMA_NORMALIZE_NONE : info->normalize;
     }
     call->p = o->p;
-    call->dim = o->dimensions ? o->dimensions : info->dim;
+    call->dim = call->score ? info->labels : o->dimensions ? o->dimensions : info->dim;
     call->max_length = o->max_length ? o->max_length : info->context_length;
     call->truncate = o->truncate;
     return EMBELLAMA_OK;
 }
 
 /* Room for a call of n inputs, and statuses of our own where the caller wants none. */
-static int prepare(struct call *call, int *statuses, embellama_error *error)
+static int prepare(struct emb_call *call, int *statuses, embellama_error *error)
 {
     embellama_ctx *ctx = call->ctx;
     size_t n = call->n;
@@ -272,6 +269,10 @@ static int prepare(struct call *call, int *statuses, embellama_error *error)
         !emb_grow(&ctx->ordered, &ctx->ordered_capacity, n, sizeof *ctx->ordered) ||
         !emb_grow(&ctx->places, &ctx->places_capacity, n, sizeof *ctx->places) ||
         !emb_grow(&ctx->statuses, &ctx->statuses_capacity, n, sizeof *ctx->statuses)) {
+        return emb_fail_nomem(error);
+    }
+    if (call->score && (!emb_grow(&ctx->seconds, &ctx->seconds_capacity, n, sizeof *ctx->seconds) ||
+                        !emb_grow(&ctx->ordered_seconds, &ctx->ordered_seconds_capacity, n, sizeof *ctx->seconds))) {
         return emb_fail_nomem(error);
     }
     call->statuses = statuses ? statuses : ctx->statuses;
@@ -286,24 +287,39 @@ static int prepare(struct call *call, int *statuses, embellama_error *error)
 
 /* ---- Running ---- */
 
-static void finish_row(const struct call *call, const float *full, float *out)
+static void finish_row(const struct emb_call *call, const float *full, float *out)
 {
     memcpy(out, full, call->dim * sizeof *out);
     embellama_normalize_vector(out, call->dim, call->normalize, call->p);
 }
 
-/* From the hidden states of input i (of the caller's list) to its output rows and status. */
-static void finish_input(const struct call *call, size_t i, const float *states, size_t tokens, float *pooled)
+/* Of the first token's state. */
+static void finish_scores(const struct emb_call *call, const struct emb_model *model, const float *state, float *pooled,
+                          float *out)
 {
-    size_t hidden = call->ctx->model->info.dim;
+    emb_head_logits(&model->weights.head, &model->spec, state, pooled, out);
+    if (!call->raw && emb_all_finite(out, call->dim)) {
+        emb_head_activate(&model->spec.head, out);
+    }
+}
+
+/* From the hidden states of input i (of the caller's list) to its output rows and status. */
+static void finish_input(const struct emb_call *call, const struct emb_model *model, size_t i, const float *states,
+                         size_t tokens, float *pooled)
+{
+    size_t hidden = model->spec.hidden;
     float *out = call->out + call->ctx->rows[i] * call->dim;
     bool each = call->pooling == EMBELLAMA_POOLING_NONE;
     size_t rows = each ? tokens : 1;
-    if (!each) {
-        emb_pool_states(states, tokens, hidden, call->pooling, pooled);
-    }
-    for (size_t r = 0; r < rows; r++) {
-        finish_row(call, each ? states + r * hidden : pooled, out + r * call->dim);
+    if (call->score) {
+        finish_scores(call, model, states, pooled, out);
+    } else {
+        if (!each) {
+            emb_pool_states(states, tokens, hidden, call->pooling, pooled);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            finish_row(call, each ? states + r * hidden : pooled, out + r * call->dim);
+        }
     }
     if (!emb_all_finite(out, rows * call->dim)) {
         memset(out, 0, rows * call->dim * sizeof *out);
@@ -311,15 +327,26 @@ static void finish_input(const struct call *call, size_t i, const float *states,
     }
 }
 
-static void run_shard(const struct call *call, const struct emb_shard *shard, const struct emb_model *model,
+/* Where the second texts of a shard's inputs begin; NULL for a call without any. Each shard fills its own places. */
+static const size_t *order_seconds(const struct emb_call *call, const struct emb_shard *shard)
+{
+    const embellama_ctx *ctx = call->ctx;
+    for (size_t k = shard->begin; call->score && k < shard->end; k++) {
+        ctx->ordered_seconds[k] = ctx->seconds[ctx->index[ctx->plan.order[k]]];
+    }
+    return call->score ? ctx->ordered_seconds + shard->begin : NULL;
+}
+
+static void run_shard(const struct emb_call *call, const struct emb_shard *shard, const struct emb_model *model,
                       struct emb_scratch *scratch, struct emb_team *team)
 {
     const embellama_ctx *ctx = call->ctx;
-    size_t row = 0, hidden = ctx->model->info.dim;
+    size_t row = 0, hidden = model->spec.hidden;
+    scratch->seconds = order_seconds(call, shard);
     emb_forward(model, scratch, team, ctx->ordered + shard->begin, shard->end - shard->begin);
     for (size_t k = shard->begin; k < shard->end; k++) {
         size_t tokens = ctx->ordered[k].count;
-        finish_input(call, ctx->index[ctx->plan.order[k]], scratch->x + row * hidden, tokens, scratch->rows);
+        finish_input(call, model, ctx->index[ctx->plan.order[k]], scratch->x + row * hidden, tokens, scratch->rows);
         row += tokens;
     }
     emb_profile_lap(scratch->profile, EMBELLAMA_OPERATION_POOLING);
@@ -327,21 +354,21 @@ static void run_shard(const struct call *call, const struct emb_shard *shard, co
 
 static void shard_item(void *arg, size_t item, int member)
 {
-    const struct call *call = arg;
+    const struct emb_call *call = arg;
     struct worker *w = &call->ctx->workers[member];
     run_shard(call, &call->ctx->plan.shards[item], w->model, &w->scratch, NULL);
 }
 
 static void group_item(void *arg, size_t item, int node)
 {
-    const struct call *call = arg;
+    const struct emb_call *call = arg;
     struct group *g = &call->ctx->groups[node];
     const struct emb_shards *plan = &call->ctx->plan;
     run_shard(call, &plan->shards[plan->alone + item], g->model, &g->scratch, emb_crew_team(call->ctx->crew, node));
 }
 
 /* Runs ctx->inputs. */
-static int run(struct call *call, embellama_error *error)
+static int run(struct emb_call *call, embellama_error *error)
 {
     embellama_ctx *ctx = call->ctx;
     struct emb_shards_terms terms = {
@@ -364,7 +391,7 @@ static int run(struct call *call, embellama_error *error)
 }
 
 /* Keeps of ctx->inputs those without a bad status, and zeroes the others' vectors. */
-static void keep_valid(struct call *call)
+static void keep_valid(struct emb_call *call)
 {
     embellama_ctx *ctx = call->ctx;
     ctx->n_inputs = 0;
@@ -379,7 +406,7 @@ static void keep_valid(struct call *call)
 }
 
 /* Index of the first input that failed, or n. */
-static size_t first_failure(const struct call *call)
+static size_t first_failure(const struct emb_call *call)
 {
     size_t i = 0;
     while (i < call->n && call->statuses[i] == EMBELLAMA_OK) {
@@ -389,7 +416,7 @@ static size_t first_failure(const struct call *call)
 }
 
 /* Returns the status of the first input that failed, with a message; count is its number of tokens. */
-static int report(const struct call *call, size_t count, embellama_error *error)
+static int report(const struct emb_call *call, size_t count, embellama_error *error)
 {
     size_t i = first_failure(call);
     if (i == call->n) {
@@ -404,7 +431,7 @@ static int report(const struct call *call, size_t count, embellama_error *error)
 
 /* ---- Ids ---- */
 
-static int check_ids(const struct call *call, embellama_ids input)
+static int check_ids(const struct emb_call *call, embellama_ids input)
 {
     size_t vocab = call->ctx->model->info.vocab_size;
     if (input.count == 0) {
@@ -419,7 +446,7 @@ static int check_ids(const struct call *call, embellama_ids input)
 }
 
 /* Replaces the inputs that are too long by shortened copies, kept in the first worker's list. */
-static int cut_ids(struct call *call, embellama_error *error)
+static int cut_ids(struct emb_call *call, embellama_error *error)
 {
     embellama_ctx *ctx = call->ctx;
     struct worker *w = &ctx->workers[0];
@@ -443,61 +470,89 @@ static int cut_ids(struct call *call, embellama_error *error)
     return EMBELLAMA_OK;
 }
 
-int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t n,
-                        const embellama_embed_options *options, float *out, int *statuses, embellama_error *error)
+int emb_call_ids(struct emb_call *call, const embellama_ids *inputs, const embellama_pair *pairs, int *statuses,
+                 embellama_error *error)
 {
-    struct call call = {.ctx = ctx, .n = n, .out = out};
-    int rc = resolve(&call, options, error);
-    if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE && call.truncate) {
-        rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token cannot be combined with truncation");
-    }
-    if (rc == EMBELLAMA_OK) {
-        rc = prepare(&call, statuses, error);
-    }
+    embellama_ctx *ctx = call->ctx;
+    int rc = prepare(call, statuses, error);
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
     size_t row = 0;
-    for (size_t i = 0; i < n; i++) {
-        ctx->inputs[i] = inputs[i];
+    for (size_t i = 0; i < call->n; i++) {
+        ctx->inputs[i] = pairs ? (embellama_ids){pairs[i].ids, pairs[i].count} : inputs[i];
         ctx->rows[i] = row;
-        row += call.pooling == EMBELLAMA_POOLING_NONE ? inputs[i].count : 1;
-        call.statuses[i] = check_ids(&call, inputs[i]);
+        row += call->pooling == EMBELLAMA_POOLING_NONE ? inputs[i].count : 1;
+        call->statuses[i] = check_ids(call, ctx->inputs[i]);
+        if (pairs) {
+            ctx->seconds[i] = pairs[i].second;
+            call->statuses[i] = pairs[i].second > pairs[i].count ? EMBELLAMA_E_INVALID : call->statuses[i];
+        }
     }
-    keep_valid(&call);
-    rc = cut_ids(&call, error);
+    keep_valid(call);
+    rc = cut_ids(call, error);
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
     struct emb_crew_guest guest = emb_crew_join(ctx->crew);
-    rc = run(&call, error);
+    rc = run(call, error);
     emb_crew_part(&guest);
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
-    size_t failed = first_failure(&call);
-    return report(&call, failed < n ? inputs[failed].count : 0, error);
+    size_t failed = first_failure(call);
+    return report(call, failed == call->n ? 0 : pairs ? pairs[failed].count : inputs[failed].count, error);
+}
+
+int embellama_embed_ids(embellama_ctx *ctx, const embellama_ids *inputs, size_t n,
+                        const embellama_embed_options *options, float *out, int *statuses, embellama_error *error)
+{
+    struct emb_call call = {.ctx = ctx, .n = n, .out = out};
+    int rc = emb_call_resolve(&call, options, error);
+    if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE && call.truncate) {
+        rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token cannot be combined with truncation");
+    }
+    return rc == EMBELLAMA_OK ? emb_call_ids(&call, inputs, NULL, statuses, error) : rc;
 }
 
 /* ---- Texts ---- */
 
 struct tokenizing {
-    struct call *call;
+    struct emb_call *call;
     const embellama_text *texts;
 };
+
+/* The ids of text i, or of the query and it. */
+static int encode(const struct tokenizing *t, size_t i, struct emb_tokens *tokens)
+{
+    const struct emb_call *call = t->call;
+    const struct emb_tokenizer *tokenizer = call->ctx->model->loaded.tokenizer;
+    return call->query ? emb_tokenizer_encode(tokenizer, *call->query, &t->texts[i], tokens, NULL)
+                       : emb_tokenizer_encode(tokenizer, t->texts[i], NULL, tokens, NULL);
+}
+
+/* The first token whose type is 1, or how many there are. */
+static size_t find_second(const struct emb_tokens *tokens)
+{
+    size_t i = 0;
+    while (i < tokens->count && tokens->types[i] == 0) {
+        i++;
+    }
+    return i;
+}
 
 static void tokenize_item(void *arg, size_t i, int member)
 {
     const struct tokenizing *t = arg;
-    struct call *call = t->call;
+    struct emb_call *call = t->call;
     struct worker *w = &call->ctx->workers[member];
     struct place *place = &call->ctx->places[i];
     emb_profile_start(w->scratch.profile);
-    int rc = emb_tokenizer_encode(call->ctx->model->loaded.tokenizer, t->texts[i], NULL, &w->tokens, NULL);
-    size_t count = w->tokens.count;
+    int rc = encode(t, i, &w->tokens);
+    size_t count = w->tokens.count, second = rc == EMBELLAMA_OK && call->query ? find_second(&w->tokens) : count;
     if (rc == EMBELLAMA_OK && count > call->max_length) {
         rc = call->truncate ? EMBELLAMA_OK : EMBELLAMA_E_TOO_LONG;
-        count = embellama_truncate_ids(call->ctx->model, w->tokens.ids, count, call->max_length);
+        count = embellama_truncate_pair(call->ctx->model, w->tokens.ids, count, &second, call->max_length);
     }
     if (rc == EMBELLAMA_OK && !emb_grow(&w->ids, &w->ids_capacity, w->n_ids + count, sizeof *w->ids)) {
         rc = EMBELLAMA_E_NOMEM;
@@ -505,7 +560,7 @@ static void tokenize_item(void *arg, size_t i, int member)
     call->statuses[i] = rc;
     if (rc == EMBELLAMA_OK) {
         memcpy(w->ids + w->n_ids, w->tokens.ids, count * sizeof *w->ids);
-        *place = (struct place){.member = member, .offset = w->n_ids, .count = count};
+        *place = (struct place){.member = member, .offset = w->n_ids, .count = count, .second = second};
         w->n_ids += count;
     }
     emb_profile_lap(w->scratch.profile, EMBELLAMA_OPERATION_TOKENIZING);
@@ -530,49 +585,54 @@ static void even_room(embellama_ctx *ctx)
 }
 
 /* The message for the first text that failed: tokenising it again tells its length, or where it is not UTF-8. */
-static int report_text(const struct call *call, const embellama_text *texts, embellama_error *error)
+static int report_text(const struct emb_call *call, const embellama_text *texts, embellama_error *error)
 {
     size_t i = first_failure(call), count = 0;
     embellama_error why;
     if (i == call->n) {
         return EMBELLAMA_OK;
     }
-    if (embellama_tokenize(call->ctx->model, texts[i], NULL, NULL, NULL, 0, &count, &why) != EMBELLAMA_OK) {
+    const embellama_text *first = call->query ? call->query : &texts[i], *pair = call->query ? &texts[i] : NULL;
+    if (embellama_tokenize(call->ctx->model, *first, pair, NULL, NULL, 0, &count, &why) != EMBELLAMA_OK) {
         return emb_fail_at(error, why.code, i, "input %zu: %.200s", i, why.message);
     }
     return report(call, count, error);
 }
 
-int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, const embellama_embed_options *options,
-                    float *out, int *statuses, embellama_error *error)
+int emb_call_texts(struct emb_call *call, const embellama_text *texts, int *statuses, embellama_error *error)
 {
-    struct call call = {.ctx = ctx, .n = n, .out = out};
-    int rc = resolve(&call, options, error);
-    if (rc == EMBELLAMA_OK && !ctx->model->loaded.tokenizer) {
-        rc = emb_fail_no_tokenizer(error);
-    }
-    if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE) {
-        rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token is for embellama_embed_ids");
-    }
-    if (rc == EMBELLAMA_OK) {
-        rc = prepare(&call, statuses, error);
-    }
+    embellama_ctx *ctx = call->ctx;
+    int rc = ctx->model->loaded.tokenizer ? prepare(call, statuses, error) : emb_fail_no_tokenizer(error);
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
-    struct tokenizing t = {&call, texts};
+    struct tokenizing t = {call, texts};
     struct emb_crew_guest guest = emb_crew_join(ctx->crew);
-    emb_crew_run(ctx->crew, tokenize_item, &t, n);
+    emb_crew_run(ctx->crew, tokenize_item, &t, call->n);
     even_room(ctx);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < call->n; i++) {
         const struct place *place = &ctx->places[i];
         ctx->rows[i] = i;
-        if (call.statuses[i] == EMBELLAMA_OK) {
+        if (call->statuses[i] == EMBELLAMA_OK) {
             ctx->inputs[i] = (embellama_ids){ctx->workers[place->member].ids + place->offset, place->count};
         }
+        if (call->score) {
+            ctx->seconds[i] = place->second;
+        }
     }
-    keep_valid(&call);
-    rc = run(&call, error);
+    keep_valid(call);
+    rc = run(call, error);
     emb_crew_part(&guest);
-    return rc != EMBELLAMA_OK ? rc : report_text(&call, texts, error);
+    return rc != EMBELLAMA_OK ? rc : report_text(call, texts, error);
+}
+
+int embellama_embed(embellama_ctx *ctx, const embellama_text *texts, size_t n, const embellama_embed_options *options,
+                    float *out, int *statuses, embellama_error *error)
+{
+    struct emb_call call = {.ctx = ctx, .n = n, .out = out};
+    int rc = emb_call_resolve(&call, options, error);
+    if (rc == EMBELLAMA_OK && call.pooling == EMBELLAMA_POOLING_NONE) {
+        rc = emb_fail(error, EMBELLAMA_E_INVALID, "one vector a token is for embellama_embed_ids");
+    }
+    return rc == EMBELLAMA_OK ? emb_call_texts(&call, texts, statuses, error) : rc;
 }

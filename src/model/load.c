@@ -61,6 +61,11 @@ static int check_tokenizer(const struct emb_model *m, embellama_error *error)
         return emb_fail(error, EMBELLAMA_E_FORMAT, "a context of %zu tokens has no room beside %zu special tokens",
                         m->spec.positions, prefix.count + suffix.count);
     }
+    struct emb_pair_frame pair = emb_tokenizer_pair_frame(m->tokenizer);
+    if (m->spec.head.labels > 0 && pair.before + pair.between + pair.after >= m->spec.positions) {
+        return emb_fail(error, EMBELLAMA_E_FORMAT, "a context of %zu tokens has no room beside a pair's special tokens",
+                        m->spec.positions);
+    }
     return EMBELLAMA_OK;
 }
 

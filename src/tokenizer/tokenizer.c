@@ -51,6 +51,20 @@ void emb_tokenizer_frame(const struct emb_tokenizer *t, embellama_ids *prefix, e
     *suffix = (embellama_ids){t->frame + t->prefix_count, t->suffix_count};
 }
 
+struct emb_pair_frame emb_tokenizer_pair_frame(const struct emb_tokenizer *t)
+{
+    struct emb_pair_frame frame = {0};
+    size_t *places[] = {&frame.before, &frame.between, &frame.after}, texts = 0;
+    for (size_t i = 0; i < t->pair.count; i++) {
+        if (t->pair.pieces[i].kind == EMB_PIECE_TOKEN) {
+            ++*places[texts];
+        } else {
+            texts++;
+        }
+    }
+    return frame;
+}
+
 /* ---- Building -------------------------------------------------------------------------------- */
 
 const char *emb_tokenizer_quote(const char *text, size_t size, char out[EMB_QUOTE_BYTES])

@@ -63,4 +63,10 @@ int emb_tokenizer_decode(const struct emb_tokenizer *tokenizer, embellama_ids id
 /* Special tokens put before and behind a single input; the arrays belong to the tokenizer. */
 void emb_tokenizer_frame(const struct emb_tokenizer *tokenizer, embellama_ids *prefix, embellama_ids *suffix);
 
+/* How many special tokens a pair has before its first text, between the two, and behind the second. */
+struct emb_pair_frame {
+    size_t before, between, after;
+};
+struct emb_pair_frame emb_tokenizer_pair_frame(const struct emb_tokenizer *tokenizer);
+
 #endif
