@@ -120,7 +120,7 @@ static struct emb_tokenizer *open_data(const char *name)
 
 static void small_tokenizers(void **state)
 {
-    static const char *const names[] = {"uncased", "cased", "accents", "raw", "added", "spaces"};
+    static const char *const names[] = {"uncased", "cased", "accents", "raw", "added", "spaces", "contractions"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char file[32];

@@ -3,8 +3,8 @@
 
     spans.py [--model DIRECTORY] [--texts FILE.jsonl]
 
-writes tests/tokenizer/data/spans.json, over the small tokenizers of tokens.py and, with --model, all-MiniLM-L6-v2's; with --texts
-also tests/tokenizer/data/spans_digest.json, for a test that has those texts. Offsets are in bytes of UTF-8.
+writes tests/tokenizer/data/spans.json, over the small tokenizers of tokens.py, one of its own (contractions.json beside it) and, with
+--model, all-MiniLM-L6-v2's; with --texts also tests/tokenizer/data/spans_digest.json, for a test that has those texts. Offsets are in bytes of UTF-8.
 """
 import argparse
 import json
@@ -13,9 +13,12 @@ import random
 
 import tokenizers
 
-from tokens import DATA, FIXED, TOKENIZERS, VERSION, reference, texts
+from tokens import DATA, FIXED, TOKENIZERS, VERSION, added, reference, texts, tokenizer
 
 NAME = "all-MiniLM-L6-v2"
+# Tokens that the decoder's cleanup changes: WordPiece itself never makes any but punctuation.
+CONTRACTIONS = tokenizer(extra=[added(c) for c in (
+    "n't", "'m", "'s", "'ve", "'re", "a do not b", " do not", "x ' y", " ' ", "a . b ? c ! d , e", " n't 'm 's", "do not do not")])
 BLOCK = 100  # texts of one digest
 
 MORE = [
@@ -45,7 +48,7 @@ def case(t, name, text):
 def decode_cases(t, name, seed, count):
     """Ids in no sense a text, with much of what the decoder's cleanup looks for, and some that no token has."""
     rnd = random.Random(seed)
-    liked = [i for i in map(t.token_to_id, [".", "?", "!", ",", "'", "n", "t", "m", "s", "ve", "re", "do", "not", "##t", "##s", "[SEP]", "[UNK]"])
+    liked = [i for i in map(t.token_to_id, [e["content"] for e in CONTRACTIONS["added_tokens"]] + [".", "?", "!", ",", "'", "n", "t", "m", "s", "ve", "re", "do", "not", "##t", "##s", "[SEP]", "[UNK]"])
              if i is not None]
     size = t.get_vocab_size()
     for _ in range(count):
@@ -81,6 +84,8 @@ def main():
     parser.add_argument("--texts")
     args = parser.parse_args()
     paths = {name: DATA / f"{name}.json" for name in TOKENIZERS}
+    paths["contractions"] = DATA / "contractions.json"
+    paths["contractions"].write_text(json.dumps(CONTRACTIONS, separators=(",", ":")) + "\n")
     if args.model:
         paths[NAME] = pathlib.Path(args.model) / "tokenizer.json"
     cases = []
