@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/api.h"
 #include "base/log.h"
@@ -80,8 +81,34 @@ static int on_loaded(void *arg, const struct emb_loaded *model, struct emb_setup
     return rc;
 }
 
+/* Octal, as chmod takes it. */
+static bool parse_mode(const char *text, unsigned *mode)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 8);
+    *mode = (unsigned)value;
+    return text[0] >= '0' && text[0] <= '7' && *end == '\0' && value <= 0777;
+}
+
+/* A sentence where options do not go together, or NULL. */
+static const char *check_sockets(const struct emb_cli_options *options, unsigned *mode)
+{
+    if (!options->tls_cert != !options->tls_key) {
+        return options->tls_cert ? "--tls-cert needs --tls-key" : "--tls-key needs --tls-cert";
+    }
+    if (options->port == EMB_CLI_PORT_OFF && !options->unix_socket) {
+        return "--port off needs --unix-socket";
+    }
+    return parse_mode(options->unix_socket_mode, mode) ? NULL : "--unix-socket-mode must be octal, such as 660";
+}
+
 int emb_cli_serve(const struct emb_cli_options *options)
 {
+    unsigned mode = 0;
+    const char *wrong = check_sockets(options, &mode);
+    if (wrong) {
+        return emb_cli_usage("serve", "%s", wrong);
+    }
     if (options->argument_count > 0) {
         return emb_cli_usage("serve", "serve takes no arguments: '%.60s'", options->arguments[0]);
     }
@@ -96,6 +123,9 @@ int emb_cli_serve(const struct emb_cli_options *options)
     struct emb_supervisor_options supervisor = {
         .host = options->host,
         .port = (int)options->port,
+        .unix_socket = options->unix_socket,
+        .unix_mode = mode,
+        .backlog = (unsigned)options->backlog,
         .argc = options->given_count,
         .argv = options->given,
         .stuck_ms = (unsigned)options->stuck_timeout * 1000,
@@ -124,6 +154,8 @@ static int run_front(const struct emb_setup *setup, const struct emb_cli_options
         .setup = setup,
         .model_name = options->model_name,
         .host = options->host,
+        .unix_socket = options->unix_socket,
+        .tls = {.cert = options->tls_cert, .key = options->tls_key},
         .queue_size = (size_t)options->queue_size,
         .queue_tokens = (size_t)options->max_queued_tokens,
         .target_latency_ms = (unsigned)options->target_latency,
@@ -151,6 +183,7 @@ int emb_cli_front(void)
     struct emb_cli_options options;
     embellama_error error;
     char **arguments = NULL;
+    emb_tls_use_memory();
     int rc = emb_setup_read(&setup, &error);
     if (rc == EMBELLAMA_OK) {
         emb_child_begin(&setup, EMB_ROLE_FRONT, 0);

@@ -13,6 +13,7 @@ struct emb_front_limits emb_cli_front_limits(const struct emb_cli_options *optio
 {
     struct emb_front_limits limits = emb_front_limits_default();
     size_t body = (size_t)options->max_body;
+    limits.backlog = (unsigned)options->backlog;
     limits.connections = (size_t)options->max_connections;
     limits.http1.body = body;
     limits.http1.head = (size_t)options->max_header;

@@ -53,6 +53,7 @@ enum emb_cli_output_format { EMB_CLI_OUTPUT_JSONL, EMB_CLI_OUTPUT_NPY, EMB_CLI_O
 enum emb_cli_cache_scope { EMB_CLI_CACHE_SERVER, EMB_CLI_CACHE_KEY };
 #define EMB_CLI_LENGTH_RECOMMENDED (-1)
 #define EMB_CLI_CACHE_AUTO (-1)
+#define EMB_CLI_PORT_OFF (-1)
 
 /* FLAG and OFF: bool; INT and WORD: int64_t; NUMBER: double; STRING: const char *, NULL when unset. */
 struct emb_cli_options {
@@ -70,7 +71,8 @@ struct emb_cli_options {
     int64_t max_queued_tokens, target_latency; /* milliseconds */
     const char *dead_letter, *url;
     bool dead_letter_text;
-    int64_t max_connections, max_body, max_header;
+    const char *tls_cert, *tls_key, *unix_socket, *unix_socket_mode;
+    int64_t max_connections, max_body, max_header, backlog;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
     int64_t stuck_timeout, drain_timeout;                                           /* seconds */
     bool core_dumps;

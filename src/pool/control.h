@@ -11,6 +11,7 @@ enum emb_control_kind {
     EMB_CONTROL_READY,  /* from the front: it listens */
     EMB_CONTROL_DRAIN,  /* from the front: somebody asked to stop the server */
     EMB_CONTROL_FAILED, /* from the front: it cannot start; value is the status, text the reason */
+    EMB_CONTROL_RELOAD, /* to the front: read again what may change while it runs */
     EMB_CONTROL_LOADED, /* from the loader: value is the status; text the reason, or the three sizes */
 };
 

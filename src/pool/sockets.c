@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -70,7 +71,7 @@ static int bind_one(struct emb_sockets *s, const struct addrinfo *a)
 static int bind_all(struct emb_sockets *s, const struct addrinfo *addresses, const char *host, embellama_error *error)
 {
     int port = s->port, lacking = EADDRNOTAVAIL;
-    for (const struct addrinfo *a = addresses; a && s->count < EMB_LISTENERS_MAX; a = a->ai_next) {
+    for (const struct addrinfo *a = addresses; a && s->count < EMB_LISTENERS_MAX - 1; a = a->ai_next) {
         int cause = a->ai_family == AF_INET || a->ai_family == AF_INET6 ? bind_one(s, a) : EAFNOSUPPORT;
         if (cause == EADDRNOTAVAIL || cause == EAFNOSUPPORT) {
             lacking = cause;
@@ -102,6 +103,75 @@ int emb_sockets_bind(struct emb_sockets *s, const char *named, int port, embella
         emb_sockets_close(s);
     }
     return rc;
+}
+
+static int fail_unix(embellama_error *error, const char *path, const char *why)
+{
+    return emb_fail(error, EMBELLAMA_E_IO, "cannot listen on the Unix socket %.120s: %s", path, why);
+}
+
+/* Whether nobody listens at address any more, which a socket file there outlives. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    struct stat st;
+    if (lstat(address->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+        return false;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool refused =
+        fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return refused;
+}
+
+/* 0 or an errno. The file is never more open than mode says. */
+static int bind_file(int fd, const struct sockaddr_un *address, unsigned mode)
+{
+    mode_t before = umask(0777 & ~(mode_t)mode);
+    int cause = bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
+    if (cause == EADDRINUSE && is_stale(address) && unlink(address->sun_path) == 0) {
+        cause = bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
+    }
+    umask(before);
+    return cause;
+}
+
+int emb_sockets_bind_unix(struct emb_sockets *s, const char *path, unsigned mode, int backlog, embellama_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat st;
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof address.sun_path) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "the path of the Unix socket is %s", length ? "too long" : "empty");
+    }
+    memcpy(address.sun_path, path, length);
+    int fd = emb_fd_high(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    int cause = fd < 0 ? errno : bind_file(fd, &address, mode);
+    if (cause == 0) {
+        s->unix_path = path;
+        cause = lstat(path, &st) == 0 && listen(fd, backlog) == 0 ? 0 : errno;
+        s->unix_device = st.st_dev;
+        s->unix_inode = st.st_ino;
+    }
+    if (cause != 0) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return fail_unix(error, path, strerror(cause));
+    }
+    s->fds[s->count++] = fd;
+    return EMBELLAMA_OK;
+}
+
+void emb_sockets_remove(struct emb_sockets *s)
+{
+    struct stat st;
+    if (s->unix_path && lstat(s->unix_path, &st) == 0 && st.st_dev == s->unix_device && st.st_ino == s->unix_inode) {
+        unlink(s->unix_path);
+    }
+    s->unix_path = NULL;
 }
 
 void emb_sockets_close(struct emb_sockets *s)

@@ -406,6 +406,7 @@ static void heed_signals(struct supervisor *s)
                 begin_stop(s, (int)got.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
             }
             break;
+        case SIGHUP: tell(&s->children[0], &(struct emb_control){.kind = EMB_CONTROL_RELOAD}); break;
         case SIGUSR1:
         case SIGUSR2:
             emb_log_step((int)got.ssi_signo == SIGUSR1 ? 1 : -1);
@@ -564,6 +565,15 @@ static void forbid_core_dumps(void)
     }
 }
 
+static int bind_sockets(struct supervisor *s, embellama_error *error)
+{
+    const struct emb_supervisor_options *o = s->options;
+    int rc = o->port >= 0 ? emb_sockets_bind(&s->sockets, o->host, o->port, error) : EMBELLAMA_OK;
+    return rc == EMBELLAMA_OK && o->unix_socket
+               ? emb_sockets_bind_unix(&s->sockets, o->unix_socket, o->unix_mode, (int)o->backlog, error)
+               : rc;
+}
+
 static int open_all(struct supervisor *s, embellama_error *error)
 {
     int rc = emb_program_open(&s->program, error);
@@ -571,7 +581,7 @@ static int open_all(struct supervisor *s, embellama_error *error)
         rc = take_signals(s, error);
     }
     if (rc == EMBELLAMA_OK) {
-        rc = emb_sockets_bind(&s->sockets, s->options->host, s->options->port, error);
+        rc = bind_sockets(s, error);
     }
     if (rc == EMBELLAMA_OK) {
         rc = emb_link_listen(&s->link, s->setup.link, s->setup.token, error);
@@ -604,6 +614,7 @@ static void close_all(struct supervisor *s)
     const int fds[] = {s->program, s->signals, s->link, s->weights, s->setup_fd, s->board_fd};
     kill_all(s);
     emb_sockets_close(&s->sockets);
+    emb_sockets_remove(&s->sockets);
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (fds[i] >= 0) {
             close(fds[i]);

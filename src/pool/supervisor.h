@@ -12,7 +12,9 @@ struct emb_loaded {
 
 struct emb_supervisor_options {
     const char *host;
-    int port;
+    int port;                /* negative: none, and host is not looked at */
+    const char *unix_socket; /* path of a Unix socket to listen on too, or NULL */
+    unsigned unix_mode, backlog;
     struct emb_setup setup; /* model_path, layout, vectors, log; the rest is the supervisor's */
     int argc;               /* the command's arguments, which the front parses again */
     char *const *argv;

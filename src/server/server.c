@@ -17,6 +17,7 @@
 #include "server/observe/footprint.h"
 #include "server/observe/lag.h"
 #include "server/http/listen.h"
+#include "server/http/tls_watch.h"
 #include "server/schedule/scheduler.h"
 
 enum { PROBE_TOKENS = 16, TICK_MS = 500 };
@@ -34,6 +35,7 @@ struct emb_server {
     struct emb_cache *cache;
     struct emb_front *front;
     struct emb_metrics *metrics;
+    struct emb_tls_watch tls;
     struct emb_lag lag;
     struct emb_footprint footprint;
     uint64_t started; /* uv_hrtime */
@@ -137,6 +139,7 @@ static void close_own(struct emb_server *server)
             uv_close(own[i], NULL);
         }
     }
+    emb_tls_watch_stop(&server->tls);
 }
 
 static void on_stopped(void *arg)
@@ -189,6 +192,8 @@ static void on_control(uv_poll_t *handle, int status, int events)
             emb_link_pool_verdict(server->pool, message.worker, message.pid, message.blamed != 0, message.text);
         } else if (message.kind == EMB_CONTROL_LOG) {
             emb_log_set_level((enum emb_log_level)message.value);
+        } else if (message.kind == EMB_CONTROL_RELOAD) {
+            emb_tls_watch_reload(&server->tls);
         }
     }
     if (got == EMB_CONTROL_END) {
@@ -291,6 +296,7 @@ static int open_front(struct emb_server *server, embellama_error *error)
         .server = server,
         .access = server->access,
         .metrics = server->metrics,
+        .tls = server->tls.context,
     };
     options.limits.held = held_limit(server);
     for (uint32_t i = 0; i < setup->listeners; i++) {
@@ -311,27 +317,41 @@ static void append_shell(struct emb_buf *out, const char *text, size_t size)
     }
 }
 
-/* "Embellama serves NAME at URL - try: curl ...", with an address that can be called where all are listened on. */
-static void print_ready(struct emb_server *server)
+/* The server's address as curl takes it, one that can be called where all are listened on, and what curl needs beside it. */
+static void name_place(const struct emb_server *server, char url[320], char curl[320])
 {
-    const char *host = server->options->host;
+    const struct emb_server_options *o = server->options;
+    const char *host = o->host;
+    curl[0] = '\0';
+    if (o->setup->port == 0) {
+        snprintf(curl, 320, " --unix-socket %s", o->unix_socket);
+        snprintf(url, 320, "http://localhost");
+        return;
+    }
     if (strcmp(host, "0.0.0.0") == 0) {
         host = "127.0.0.1";
     } else if (strcmp(host, "::") == 0 || strcmp(host, "[::]") == 0) {
         host = "::1";
     }
     bool bracket = strchr(host, ':') && host[0] != '[';
-    char url[320];
-    snprintf(url, sizeof url, "http://%s%s%s:%d", bracket ? "[" : "", host, bracket ? "]" : "",
-             server->options->setup->port);
+    snprintf(url, 320, "%s://%s%s%s:%d", server->tls.context ? "https" : "http", bracket ? "[" : "", host,
+             bracket ? "]" : "", o->setup->port);
+}
+
+/* "Embellama serves NAME at URL - try: curl ...". */
+static void print_ready(struct emb_server *server)
+{
+    char url[320], curl[320];
+    name_place(server, url, curl);
     struct emb_buf name, quoted;
     emb_buf_init(&name, 4096);
     emb_buf_init(&quoted, 16384);
     emb_json_write_cstring(&name, emb_server_model_name(server));
     append_shell(&quoted, name.data ? name.data : "", name.size);
-    printf("Embellama serves %s at %s - try: curl -s %s/v1/embeddings -H 'Content-Type: application/json' "
+    printf("Embellama serves %s at %s - try: curl -s%s %s/v1/embeddings -H 'Content-Type: application/json' "
            "-d '{\"model\":%s,\"input\":\"Hello, world!\"}'\n",
-           emb_server_model_name(server), url, url, quoted.data ? quoted.data : "\"\"");
+           emb_server_model_name(server), server->options->setup->port == 0 ? server->options->unix_socket : url, curl,
+           url, quoted.data ? quoted.data : "\"\"");
     fflush(stdout);
     emb_buf_deinit(&name);
     emb_buf_deinit(&quoted);
@@ -374,6 +394,9 @@ static int start(struct emb_server *server, embellama_error *error)
         status = emb_metrics_new(&server->metrics, &server->options->metrics, error);
     }
     if (status == 0) {
+        status = emb_tls_watch_open(&server->tls, &server->loop, &server->options->tls, error);
+    }
+    if (status == 0) {
         status = emb_access_new(&server->access, &server->options->access, error);
     }
     if (status == 0) {
@@ -401,6 +424,7 @@ static void run_to_end(struct emb_server *server)
     embellama_model_close(server->model);
     emb_cache_free(server->cache);
     emb_access_free(server->access);
+    emb_tls_watch_free(&server->tls);
     emb_metrics_free(server->metrics);
     uv_loop_close(&server->loop);
 }

@@ -9,6 +9,7 @@
 #include "server/access/admission.h"
 #include "server/cache.h"
 #include "server/http/front_limits.h"
+#include "server/http/tls.h"
 #include "server/observe/metrics.h"
 #include "server/http/router.h"
 
@@ -21,6 +22,8 @@ struct emb_server_options {
     const struct emb_setup *setup; /* what the supervisor told this process: model, layout, sockets (pool/setup.h) */
     const char *model_name;        /* what clients call it; NULL: the model's own name */
     const char *host;              /* as it was asked for, for the ready line */
+    const char *unix_socket;       /* the path, likewise; or NULL */
+    struct emb_tls_options tls;    /* cert NULL: none */
     size_t queue_size;             /* inputs that may wait; beyond, 503 at once; 0, here and next: by memory */
     size_t queue_tokens;
     unsigned target_latency_ms;

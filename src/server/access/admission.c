@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -82,13 +83,26 @@ struct emb_access_stats emb_access_stats(const struct emb_access *access)
 
 /* ---- Addresses ---- */
 
-/* The address in "1.2.3.4:5" or "[::1]:5" as 16 bytes, of version 4 in its mapped form. False where it is none. */
+static bool is_unix(const char *peer)
+{
+    return strncmp(peer, EMB_PEER_UNIX, strlen(EMB_PEER_UNIX)) == 0;
+}
+
+/* The address in "1.2.3.4:5" or "[::1]:5" as 16 bytes, of version 4 in its mapped form; of "unix:1000" one that stands for the user.
+ * False where it is none. */
 static bool address_of(const char *peer, unsigned char out[16])
 {
     char text[INET6_ADDRSTRLEN];
     bool six = peer[0] == '[';
     size_t size = strcspn(peer + six, six ? "]" : ":");
     static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    unsigned user;
+    if (is_unix(peer)) {
+        user = (unsigned)strtoul(peer + strlen(EMB_PEER_UNIX), NULL, 10);
+        memset(out, 0xFF, 16); /* a multicast address, which no peer has */
+        memcpy(out + 4, &user, sizeof user);
+        return true;
+    }
     if (size >= sizeof text) {
         return false;
     }
@@ -148,13 +162,21 @@ static bool names_loopback(const char *host)
            starts_with(host, "localhost:");
 }
 
+static bool is_origin_of(const char *origin, const char *host)
+{
+    size_t scheme = starts_with(origin, "https://") ? strlen("https://") : strlen("http://");
+    return (starts_with(origin, "http://") || starts_with(origin, "https://")) &&
+           strcasecmp(origin + scheme, host) == 0;
+}
+
 /* A process of this machine that speaks for itself: not a proxy that passes on what comes from elsewhere, and not a web
  * page that makes a browser ask (neither one of another origin, nor one whose name was made to point here). */
 static bool is_local(const struct emb_exchange *x)
 {
     static const char *const proxied[] = {"forwarded", "x-forwarded-for", "x-real-ip", "via"};
     unsigned char address[16];
-    if (!address_of(x->peer, address) || !is_loopback(address)) {
+    bool local = is_unix(x->peer);
+    if (!local && (!address_of(x->peer, address) || !is_loopback(address))) {
         return false;
     }
     for (size_t i = 0; i < sizeof proxied / sizeof *proxied; i++) {
@@ -165,10 +187,10 @@ static bool is_local(const struct emb_exchange *x)
     const char *host = emb_exchange_header(x, "host");
     const char *origin = emb_exchange_header(x, "origin");
     const char *site = emb_exchange_header(x, "sec-fetch-site");
-    if (host && !names_loopback(host)) {
+    if (host && !local && !names_loopback(host)) {
         return false;
     }
-    if (origin && (!host || !starts_with(origin, "http://") || strcasecmp(origin + strlen("http://"), host) != 0)) {
+    if (origin && (!host || local || !is_origin_of(origin, host))) {
         return false;
     }
     return !site || strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0;

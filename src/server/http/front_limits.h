@@ -7,6 +7,7 @@
 /* Times are in milliseconds. */
 struct emb_front_limits {
     struct emb_http1_limits http1;
+    unsigned backlog;         /* connections that may wait in the kernel, of each listening socket */
     size_t connections;       /* beyond it 503 and close; lowered to what the process may open files */
     size_t pipelined;         /* requests of one connection that are not fully answered; reading stops there */
     size_t unanswered;        /* bytes of one connection's requests and replies; beyond it no further request is read */

@@ -18,7 +18,6 @@
 #include "base/status.h"
 #include "server/http/connection.h"
 
-#define BACKLOG 1024
 #define SWEEP_MS 250
 #define ACCEPTS 64      /* before other connections have their turn */
 #define SPARE_FILES 256 /* descriptors that are not connections, at most a quarter */
@@ -27,6 +26,7 @@ struct emb_front_limits emb_front_limits_default(void)
 {
     return (struct emb_front_limits){
         .http1 = emb_http1_limits_default(),
+        .backlog = 1024,
         .connections = 1024,
         .pipelined = 16,
         .unanswered = 16u << 20,
@@ -123,7 +123,7 @@ static void close_listeners(struct emb_front *front)
 {
     for (int i = 0; i < front->listener_count; i++) {
         struct emb_listener *listener = &front->listeners[i];
-        for (int turn = 0; turn <= BACKLOG / ACCEPTS && accept_some(front, listener); turn++) {
+        for (int turn = 0; turn <= (int)front->options.limits.backlog / ACCEPTS && accept_some(front, listener); turn++) {
         }
         close_handle((uv_handle_t *)&listener->poll);
         shutdown(listener->fd, SHUT_RDWR);
@@ -238,7 +238,7 @@ static int adopt(struct emb_front *front, int fd)
         close(fd);
         return status;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* its connections inherit it */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* its connections inherit it; a Unix socket has none */
     listener->fd = fd;
     listener->poll.data = front;
     front->listener_count++;
@@ -251,7 +251,7 @@ static int listen_all(struct emb_front *front, const int *fds, size_t count, emb
 {
     for (size_t i = 0; i < count; i++) {
         int status = front->listener_count == EMB_LISTENERS ? UV_EMFILE : 0;
-        if (status == 0 && listen(fds[i], BACKLOG) != 0) {
+        if (status == 0 && listen(fds[i], (int)front->options.limits.backlog) != 0) {
             status = uv_translate_sys_error(errno);
         }
         if (status == 0) {
