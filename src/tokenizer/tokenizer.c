@@ -287,10 +287,10 @@ static bool is_break(char c)
 }
 
 /* Tokens looked for in the normalised text may hold spaces: it is then made whole. */
-size_t emb_tokenizer_stretch(const struct emb_tokenizer *t, const char *text, size_t size)
+size_t emb_tokenizer_long_stretch(const struct emb_tokenizer *t, const char *text, size_t size)
 {
     size_t n = EMB_STRETCH;
-    if (size <= EMB_STRETCH || t->normalized.count > 0) {
+    if (t->normalized.count > 0) {
         return size;
     }
     while (n > 0 && !is_break(text[n - 1])) {

@@ -83,7 +83,11 @@ bool emb_decoder_set_wordpiece(struct emb_decoder *decoder, const char *prefix, 
 /* How much of text[0..size) to normalise at once: all of it, or some KiB up to and with a space, which ends words and runs of marks
  * alike; more where there is no space for long. */
 enum { EMB_STRETCH = 2048 };
-size_t emb_tokenizer_stretch(const struct emb_tokenizer *tokenizer, const char *text, size_t size);
+size_t emb_tokenizer_long_stretch(const struct emb_tokenizer *tokenizer, const char *text, size_t size);
+static inline size_t emb_tokenizer_stretch(const struct emb_tokenizer *tokenizer, const char *text, size_t size)
+{
+    return size <= EMB_STRETCH ? size : emb_tokenizer_long_stretch(tokenizer, text, size);
+}
 
 /* E_UTF8 at the first bad byte, or 0. */
 int emb_tokenizer_check_utf8(embellama_text text, embellama_error *error);

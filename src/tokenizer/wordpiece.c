@@ -57,15 +57,6 @@ static bool too_long(const struct emb_wordpiece *model, const char *word, size_t
     return chars > model->max_chars;
 }
 
-static inline size_t unknown(const struct emb_wordpiece *model, size_t size, int32_t *out, size_t *ends)
-{
-    out[0] = model->unknown;
-    if (ends) {
-        ends[0] = size;
-    }
-    return 1;
-}
-
 /* ends may be NULL. Compiled once with and once without, so that those who want no ends do not pay for them. */
 __attribute__((always_inline)) static inline size_t encode(const struct emb_wordpiece *model, const char *word,
                                                            size_t size, int32_t *out, size_t *ends)
@@ -74,7 +65,11 @@ __attribute__((always_inline)) static inline size_t encode(const struct emb_word
     size_t count = 0;
     uint32_t root = model->words;
     if (too_long(model, word, size)) {
-        return unknown(model, size, out, ends);
+        out[0] = model->unknown;
+        if (ends) {
+            ends[0] = size;
+        }
+        return 1;
     }
     for (size_t start = 0; start < size;) {
         int32_t best = -1;
@@ -92,7 +87,11 @@ __attribute__((always_inline)) static inline size_t encode(const struct emb_word
             }
         }
         if (best < 0) {
-            return unknown(model, size, out, ends);
+            out[0] = model->unknown;
+            if (ends) {
+                ends[0] = size;
+            }
+            return 1;
         }
         if (ends) {
             ends[count] = end;
