@@ -1,4 +1,4 @@
-/* base64 of float arrays (RFC 4648, section 4). */
+/* base64: three bytes to four characters. */
 #include "api/base64.h"
 
 #include <stdint.h>
@@ -30,15 +30,25 @@ static char *encode(char *to, const unsigned char *from, size_t size)
     return to;
 }
 
-void emb_base64_floats(struct emb_buf *out, const float *values, size_t n)
+void emb_base64(struct emb_buf *out, const void *data, size_t size)
 {
-    size_t bytes, room;
-    if (!emb_mul(n, sizeof *values, &bytes) || !emb_mul(bytes / 3 + 1, 4, &room)) {
+    size_t room;
+    if (!emb_mul(size / 3 + 1, 4, &room)) {
         out->failed = true;
         return;
     }
     char *to = emb_buf_reserve(out, room);
     if (to) {
-        emb_buf_commit(out, (size_t)(encode(to, (const unsigned char *)values, bytes) - to));
+        emb_buf_commit(out, (size_t)(encode(to, data, size) - to));
     }
+}
+
+void emb_base64_floats(struct emb_buf *out, const float *values, size_t n)
+{
+    size_t bytes;
+    if (!emb_mul(n, sizeof *values, &bytes)) {
+        out->failed = true;
+        return;
+    }
+    emb_base64(out, values, bytes);
 }

@@ -9,6 +9,7 @@
 
 #include "api/embed_inputs.h"
 #include "api/refusal.h"
+#include "api/vector_json.h"
 #include "base/buf.h"
 #include "base/json.h"
 #include "server/server.h"
@@ -18,16 +19,18 @@ struct emb_embed_dialect;
 struct emb_embed_request {
     const struct emb_embed_dialect *dialect;
     const char *model_name; /* the served one */
+    const struct emb_server_options *options;
 
     /* What read found. */
     size_t dimensions; /* values of each vector in the reply; set to the model's before read */
-    bool base64;
+    struct emb_vector_form form; /* of each vector; float at first */
     enum emb_task_kind task; /* of all inputs, set before any is added; EMBED at first */
     struct emb_embed_inputs inputs;
 
     /* The dialect's own. free_state, where set, is called once, on the loop, with the request's end. */
     void *state;
     void (*free_state)(void *state);
+    size_t state_bytes; /* of memory that the state keeps until the reply went out, and may repeat there; set by read */
 
     struct emb_refusal refusal;
 };

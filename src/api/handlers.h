@@ -23,6 +23,18 @@ void emb_api_cache_clear(struct emb_server *server, struct emb_exchange *x);
 
 /* openai.c */
 void emb_openai_embeddings(struct emb_server *server, struct emb_exchange *x);
+void emb_azure_embeddings(struct emb_server *server, struct emb_exchange *x);
+
+/* rerank.c, score.c */
+void emb_rerank(struct emb_server *server, struct emb_exchange *x);
+void emb_score(struct emb_server *server, struct emb_exchange *x);
+
+/* cohere.c */
+void emb_cohere_embed_1(struct emb_server *server, struct emb_exchange *x);
+void emb_cohere_embed_2(struct emb_server *server, struct emb_exchange *x);
+void emb_cohere_tokenize(struct emb_server *server, struct emb_exchange *x);
+
+/* models.c */
 void emb_openai_models(struct emb_server *server, struct emb_exchange *x);
 void emb_openai_model(struct emb_server *server, struct emb_exchange *x);
 

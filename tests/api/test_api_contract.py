@@ -88,7 +88,7 @@ def test_model_is_required(server):
     ([101, "a"], "input", "its element 1 is a string"),
     ([101, None], "input", "null"),
     ([True], "input[0]", "a boolean"),
-    ([{"text": "a"}], "input[0]", "an object"),
+    ([{"image": "a"}], "input[0]", "\"text\""),
     ([1.5], "input[0]", "a number"),
     ({"a": 1}, "input", "an object"),
     (7, "input", "an integer"),
@@ -117,7 +117,7 @@ def test_input_at_the_limits(server):
 
 
 @pytest.mark.parametrize("member, value, says", [
-    ("encoding_format", "yaml", "Invalid value for 'encoding_format' = yaml. Supported values: ['float', 'base64']."),
+    ("encoding_format", "yaml", "Invalid value for 'encoding_format' = yaml. Supported values: ['float', 'base64', 'int8', 'uint8', 'binary', 'ubinary']."),
     ("encoding_format", "", "Supported values"),
     ("encoding_format", 5, "an integer"),
     ("encoding_format", "Base64", "Supported values"),
@@ -128,7 +128,7 @@ def test_input_at_the_limits(server):
     ("dimensions", 12.5, "a number"),
     ("dimensions", "12", "a string"),
     ("dimensions", True, "a boolean"),
-    ("truncate", "START", "true or false"),
+    ("truncate", "MIDDLE", "true or false"),
     ("truncate", 1, "true or false"),
 ])
 def test_bad_options(server, member, value, says):
