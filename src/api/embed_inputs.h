@@ -1,5 +1,4 @@
-/* The inputs of one request: their token ids, or the vectors the cache has for them; and afterwards the vectors that were
- * computed.
+/* The inputs of one request: their token ids, or the vectors the cache has for them; and afterwards what was computed.
  *
  * Used from one thread at a time. */
 #ifndef EMB_EMBED_INPUTS_H
@@ -21,6 +20,7 @@ struct emb_embed_input {
     size_t row;      /* in hits where it is cached, else among the misses */
     size_t key;      /* for the cache: place of its text in texts, or of its ids in ids */
     size_t key_size; /* bytes */
+    uint32_t kind;   /* of its key */
 };
 
 struct emb_embed_inputs {
@@ -47,10 +47,13 @@ struct emb_embed_inputs {
     /* What is to be computed, one input after the other. */
     int32_t *ids;
     size_t n_ids, ids_capacity;
-    uint32_t *counts; /* [misses] tokens of each */
-    size_t misses, counts_capacity;
-    float *vectors; /* [misses, dim], made by emb_embed_inputs_prepare */
+    uint32_t *counts;       /* [misses] tokens of each */
+    struct emb_task *tasks; /* [misses]; NULL where all are EMBED */
+    size_t misses, counts_capacity, tasks_capacity;
+    float *vectors; /* [values], each one's values behind the other's, made by emb_embed_inputs_prepare */
+    size_t *places; /* [misses] where each one's begin, likewise; NULL where tasks is */
     int *statuses;  /* [misses], likewise; 0 at first */
+    size_t values;
 
     float *hits; /* [count - misses, dim] */
     size_t n_hits, hits_capacity;

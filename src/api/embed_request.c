@@ -172,7 +172,8 @@ static void add_headers(const struct request *q)
         snprintf(count, sizeof count, "%zu", in->truncated);
         emb_exchange_add_header(q->x, "x-embellama-truncated", count);
     }
-    if (emb_server_cache(q->server)) {
+    bool vector = q->r.task == EMB_TASK_EMBED || q->r.task == EMB_TASK_RAW;
+    if (vector && emb_server_cache(q->server)) {
         emb_exchange_add_header(q->x, "x-embellama-cache",
                                 in->misses == 0           ? "hit"
                                 : in->misses == in->count ? "miss"
@@ -289,6 +290,8 @@ static void submit(struct request *q)
         .inputs = in->misses,
         .ids = in->ids,
         .counts = in->counts,
+        .tasks = in->tasks,
+        .places = in->places,
         .vectors = in->vectors,
         .statuses = in->statuses,
         .done = on_computed,
@@ -434,6 +437,7 @@ static void set_up_inputs(struct request *q)
     const struct emb_server_options *options = emb_server_options(q->server);
     in->model = emb_server_model(q->server);
     in->task = &q->r.task;
+    in->foreign = emb_server_vocabulary(q->server);
     in->limit = embellama_model_get_info(in->model)->context_length;
     if (options->max_length > 0 && options->max_length < in->limit) {
         in->limit = options->max_length;

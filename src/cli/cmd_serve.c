@@ -161,6 +161,7 @@ static int run_front(const struct emb_setup *setup, const struct emb_cli_options
         .target_latency_ms = (unsigned)options->target_latency,
         .dead_letter = options->dead_letter,
         .dead_letter_text = options->dead_letter_text,
+        .token_ids = options->token_ids,
         .max_inputs = (size_t)options->max_inputs,
         .request_timeout_ms = (unsigned)options->request_timeout * 1000,
         .drain_ms = (unsigned)options->drain_timeout * 1000,

@@ -71,6 +71,7 @@ struct emb_cli_options {
     int64_t max_queued_tokens, target_latency; /* milliseconds */
     const char *dead_letter, *url;
     bool dead_letter_text;
+    const char *token_ids;
     const char *tls_cert, *tls_key, *unix_socket, *unix_socket_mode;
     int64_t max_connections, max_body, max_header, backlog;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */

@@ -75,11 +75,9 @@ size_t emb_wire_most(const struct emb_wire_limits *l)
            (most > sizeof(struct emb_wire_hello) ? most : sizeof(struct emb_wire_hello));
 }
 
-/* Two texts have a token each at least. */
 static bool sane_task(const struct emb_task *task, uint32_t count)
 {
-    return task->kind == EMB_TASK_SCORE ? task->second > 0 && task->second <= count
-                                        : task->kind < EMB_TASK_KINDS && task->second == 0;
+    return task->kind == EMB_TASK_SCORE ? task->second <= count : task->kind < EMB_TASK_KINDS && task->second == 0;
 }
 
 bool emb_wire_batch(const struct emb_wire_header *h, const void *payload, uint32_t *counts, int32_t *ids,

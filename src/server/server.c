@@ -33,6 +33,7 @@ struct emb_server {
     struct emb_scheduler *scheduler;
     struct emb_access *access;
     struct emb_cache *cache;
+    embellama_vocabulary *vocabulary; /* or NULL */
     struct emb_front *front;
     struct emb_metrics *metrics;
     struct emb_tls_watch tls;
@@ -81,6 +82,11 @@ struct emb_access *emb_server_access(const struct emb_server *server)
 struct emb_cache *emb_server_cache(const struct emb_server *server)
 {
     return server->cache;
+}
+
+const struct embellama_vocabulary *emb_server_vocabulary(const struct emb_server *server)
+{
+    return server->vocabulary;
 }
 
 struct emb_metrics *emb_server_metrics(const struct emb_server *server)
@@ -402,6 +408,9 @@ static int start(struct emb_server *server, embellama_error *error)
     if (status == 0) {
         status = open_model(server, error);
     }
+    if (status == 0 && server->options->token_ids) {
+        status = embellama_vocabulary_open(&server->vocabulary, server->options->token_ids, error);
+    }
     if (status == 0) {
         status = open_cache(server, error);
     }
@@ -422,6 +431,7 @@ static void run_to_end(struct emb_server *server)
     emb_lag_stop(&server->lag);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     embellama_model_close(server->model);
+    embellama_vocabulary_free(server->vocabulary);
     emb_cache_free(server->cache);
     emb_access_free(server->access);
     emb_tls_watch_free(&server->tls);

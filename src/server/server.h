@@ -29,6 +29,7 @@ struct emb_server_options {
     unsigned target_latency_ms;
     const char *dead_letter; /* file, or NULL */
     bool dead_letter_text;
+    const char *token_ids; /* vocabulary of the ids that clients send, or NULL: the model's */
     size_t max_inputs;           /* of one request */
     unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */
     unsigned drain_ms;           /* the most that stopping takes without a supervisor, which else sees to that */
@@ -57,6 +58,7 @@ bool emb_server_stopping(const struct emb_server *server);
 struct emb_front *emb_server_front(const struct emb_server *server);
 struct emb_access *emb_server_access(const struct emb_server *server);
 struct emb_cache *emb_server_cache(const struct emb_server *server);
+const struct embellama_vocabulary *emb_server_vocabulary(const struct emb_server *server); /* of token_ids, or NULL */
 struct emb_metrics *emb_server_metrics(const struct emb_server *server);
 const struct emb_lag *emb_server_lag(const struct emb_server *server);
 struct emb_footprint *emb_server_footprint(struct emb_server *server);

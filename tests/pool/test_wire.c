@@ -165,11 +165,11 @@ static void test_tasks(void **state)
 static void test_tasks_that_cannot_be(void **state)
 {
     (void)state;
-    static const struct emb_task bad[] = {
-        {EMB_TASK_KINDS, 0},  {UINT32_MAX, 0},     {EMB_TASK_EMBED, 1}, {EMB_TASK_RAW, 2},
-        {EMB_TASK_TOKENS, 1}, {EMB_TASK_SCORE, 0}, {EMB_TASK_SCORE, 5}, {EMB_TASK_SCORE, UINT32_MAX}};
+    static const struct emb_task bad[] = {{EMB_TASK_KINDS, 0},         {UINT32_MAX, 0},      {EMB_TASK_EMBED, 1},
+                                          {EMB_TASK_RAW, 2},           {EMB_TASK_TOKENS, 1}, {EMB_TASK_SCORE, 5},
+                                          {EMB_TASK_SCORE, UINT32_MAX}};
     static const struct emb_task good[] = {
-        {EMB_TASK_EMBED, 0}, {EMB_TASK_TOKENS, 0}, {EMB_TASK_SCORE, 1}, {EMB_TASK_SCORE, 4}};
+        {EMB_TASK_EMBED, 0}, {EMB_TASK_TOKENS, 0}, {EMB_TASK_SCORE, 0}, {EMB_TASK_SCORE, 4}};
     struct emb_wire_header h = emb_wire_batch_header(1, 1, 4, true);
     struct {
         int32_t numbers[5];
