@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/http/conn_http2.h"
+#include "server/http/http2.h"
 #include "server/http/tls.h"
 
 #define LINGER_TOTAL 15 /* times linger_ms: the most a connection may linger */
@@ -47,6 +49,9 @@ static void on_closed(uv_handle_t *handle)
     struct emb_conn *conn = handle->data;
     struct emb_front *front = conn->front;
     emb_transport_close(conn);
+    if (conn->http2) {
+        emb_conn_http2_free(conn);
+    }
     emb_http1_free(conn->parser);
     emb_buf_deinit(&conn->rest);
     front->held -= conn->parser_held;
@@ -103,10 +108,13 @@ void emb_conn_close(struct emb_conn *conn)
     }
     uv_close((uv_handle_t *)&conn->tcp, on_closed);
     struct emb_exchange *x = conn->first;
-    while (x && x->sent) {
+    while (x && x->sent && !conn->http2) {
         x = x->next; /* freed when its write is called off */
     }
     drop_from(conn, x);
+    if (conn->http2) {
+        emb_conn_http2_close(conn);
+    }
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)
@@ -119,8 +127,7 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 
 static bool start_reading(struct emb_conn *conn);
 
-/* All is answered and nothing more will be: shuts our side down, then closes, at once or after lingering. */
-static void finish(struct emb_conn *conn)
+void emb_conn_finish(struct emb_conn *conn)
 {
     if (conn->finishing || conn->closing) {
         return;
@@ -155,6 +162,16 @@ static int cut_parts(uv_buf_t *parts, int count, size_t written)
     return count - whole;
 }
 
+void emb_conn_note_write(struct emb_conn *conn, size_t bytes)
+{
+    if (conn->unsent == 0) {
+        conn->write_since = conn->write_progress = uv_now(conn->front->loop);
+        conn->written_before = conn->written = conn->handed;
+    }
+    conn->unsent += bytes;
+    conn->handed += bytes;
+}
+
 /* Hands parts to libuv, which calls on_written. False: the connection closes. */
 static bool queue_parts(struct emb_conn *conn, struct emb_exchange *x, const uv_buf_t *parts, int count)
 {
@@ -162,14 +179,9 @@ static bool queue_parts(struct emb_conn *conn, struct emb_exchange *x, const uv_
     for (int i = 0; i < count; i++) {
         x->out_bytes += parts[i].len;
     }
-    if (conn->unsent == 0) {
-        conn->write_since = conn->write_progress = uv_now(conn->front->loop);
-        conn->written_before = conn->written = conn->handed;
-    }
     x->sent = true;
     x->write.data = x;
-    conn->unsent += x->out_bytes;
-    conn->handed += x->out_bytes;
+    emb_conn_note_write(conn, x->out_bytes);
     if (emb_conn_write(conn, &x->write, parts, count, on_written) != 0) {
         x->sent = false;
         emb_conn_close(conn);
@@ -236,7 +248,7 @@ static void go_on(struct emb_conn *conn)
 {
     conn->last_active = uv_now(conn->front->loop);
     if (!conn->first && conn->ended) {
-        finish(conn);
+        emb_conn_finish(conn);
     } else {
         resume(conn);
     }
@@ -265,6 +277,10 @@ static void on_written(uv_write_t *request, int status)
 
 void emb_conn_flush(struct emb_conn *conn)
 {
+    if (conn->http2) {
+        emb_conn_http2_due(conn);
+        return;
+    }
     size_t before = conn->exchange_count;
     struct emb_exchange *x = conn->first;
     while (x && x->answered && !conn->closing) {
@@ -308,17 +324,7 @@ static void refuse(struct emb_conn *conn, struct emb_http1_request *request, int
         emb_conn_close(conn);
         return;
     }
-    x->malformed = true;
-    x->notes.error = message;
-    if (status == 503) {
-        emb_exchange_add_header(x, "retry-after", "1");
-    }
-    emb_exchange_error(x, status, status >= 500 ? "server_error" : "invalid_request_error", NULL,
-                       status == 503   ? "overloaded"
-                       : status == 408 ? "timeout"
-                       : status == 413 ? "request_too_large"
-                                       : "malformed_request",
-                       "%s", message);
+    emb_exchange_refuse(x, status, message);
 }
 
 static void begin(struct emb_conn *conn)
@@ -425,6 +431,10 @@ static void stop_reading(struct emb_conn *conn)
 static void on_eof(struct emb_conn *conn)
 {
     stop_reading(conn);
+    if (conn->http2) {
+        emb_conn_close(conn);
+        return;
+    }
     conn->eof = true;
     conn->ended = true;
     if (!conn->front->options.limits.half_close) {
@@ -452,11 +462,50 @@ static void drop_input(struct emb_conn *conn, size_t size)
     }
 }
 
+/* Finds out which protocol it is from data, less what belongs to HTTP/2's preface; false: it does not tell, or the connection
+ * closes. */
+static bool sniff(struct emb_conn *conn, const char **data, size_t *size)
+{
+    const char *preface = EMB_HTTP2_PREFACE;
+    size_t before = conn->preface, room = EMB_HTTP2_PREFACE_SIZE - before;
+    size_t same = *size < room ? *size : room;
+    if (conn->protocol == EMB_PROTOCOL_OPEN && memcmp(*data, preface + before, same) == 0) {
+        *data += same;
+        *size -= same;
+        conn->preface += (unsigned)same;
+        if (conn->preface < EMB_HTTP2_PREFACE_SIZE) {
+            conn->phase_since = conn->phase == EMB_HTTP1_IDLE ? uv_now(conn->front->loop) : conn->phase_since;
+            conn->phase = EMB_HTTP1_HEAD;
+            return false;
+        }
+        conn->protocol = EMB_PROTOCOL_HTTP2;
+        before = EMB_HTTP2_PREFACE_SIZE;
+    }
+    if (conn->protocol == EMB_PROTOCOL_HTTP2) {
+        if (!emb_conn_http2_begin(conn)) {
+            emb_conn_close(conn);
+            return false;
+        }
+        emb_conn_http2_input(conn, preface, before);
+        return !conn->closing;
+    }
+    conn->protocol = EMB_PROTOCOL_HTTP1;
+    process(conn, preface, before);
+    return !conn->closing;
+}
+
 /* Bytes of the protocol, as the transport has them. */
 static void take_input(struct emb_conn *conn, const char *data, size_t size)
 {
+    if (conn->protocol != EMB_PROTOCOL_HTTP1 && !conn->http2 && !conn->ended && !sniff(conn, &data, &size)) {
+        return;
+    }
     if (conn->ended) {
         drop_input(conn, size);
+        return;
+    }
+    if (conn->http2) {
+        emb_conn_http2_input(conn, data, size);
         return;
     }
     process(conn, data, size);
@@ -605,6 +654,8 @@ void emb_conn_check(struct emb_conn *conn, uint64_t now)
     bool slow = emb_transport_shaking(conn) && now - conn->last_active > conn->front->options.limits.head_ms;
     if (slow || write_stalled(conn, now) || (conn->finishing && conn->unsent == 0 && lingered(conn, now))) {
         emb_conn_close(conn);
+    } else if (conn->http2) {
+        emb_conn_http2_check(conn, now, !conn->first && idled(conn, now));
     } else if (!conn->ended && conn->phase != EMB_HTTP1_IDLE) {
         const char *late = request_late(conn, now);
         if (late) {

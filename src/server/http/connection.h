@@ -1,4 +1,4 @@
-/* One connection and the exchanges on it. Private to listen.c, connection.c, exchange.c and reply.c. */
+/* One connection and the exchanges on it. Private to listen.c, connection.c, conn_http2.c, exchange.c and reply.c. */
 #ifndef EMB_CONNECTION_H
 #define EMB_CONNECTION_H
 
@@ -28,7 +28,9 @@ struct emb_front {
     int listener_count;
     uv_poll_t widest; /* sizes the loop's table of descriptors */
     uv_timer_t sweep; /* looks at every connection's time limits */
-    int handles;      /* not yet closed: of the members above */
+    uv_prepare_t turn; /* does what is due, where something is */
+    int handles;       /* not yet closed: of the members above */
+    struct emb_conn *due;
     struct emb_conn *conns;
     size_t conn_count;
     size_t exchange_count;
@@ -69,6 +71,7 @@ struct emb_exchange {
     size_t held;      /* its part of front->held */
     size_t kept;      /* of that, what its handler keeps */
     bool malformed;   /* refused by the parser */
+    bool http2;
     bool answered;
     bool sent;
     int status;
@@ -86,6 +89,9 @@ struct emb_exchange {
     char spare[320];    /* the reply's head where there is no memory for another */
     size_t out_bytes;   /* handed to the socket */
     uv_write_t write;
+    struct emb_http2_stream *stream; /* with HTTP/2, as what follows; NULL once it is over */
+    size_t offset;                   /* of the body, or its piece: what was sent */
+    struct emb_conn_http2 *origin;   /* of an orphan whose connection is still there */
 };
 
 /* What a connection speaks; where ALPN did not say, its first bytes do. */
@@ -100,6 +106,10 @@ struct emb_conn {
     struct emb_front *front;
     struct emb_conn *next, *previous;
     enum emb_protocol protocol;
+    unsigned preface; /* bytes of HTTP/2's that came; what else will tell which protocol it is */
+    struct emb_conn_http2 *http2; /* NULL: it speaks HTTP/1 */
+    struct emb_conn *next_due;
+    bool due; /* in the front's list */
     struct emb_http1 *parser;
     struct emb_exchange *first, *last; /* not fully answered, oldest first */
     size_t exchange_count;
@@ -140,6 +150,12 @@ void emb_conn_close(struct emb_conn *conn);
 /* Says what was agreed on before the first byte of the protocol came. */
 void emb_conn_set_protocol(struct emb_conn *conn, enum emb_protocol protocol);
 
+/* All is answered and nothing more will be: shuts our side down, then closes, at once or after lingering. */
+void emb_conn_finish(struct emb_conn *conn);
+
+/* So many bytes are about to be queued in the socket: conn->unsent is to be lowered by them when they are written. */
+void emb_conn_note_write(struct emb_conn *conn, size_t bytes);
+
 /* The transport's writes, with the results of uv_try_write and uv_write. Parts live until written is called. */
 int emb_conn_try_write(struct emb_conn *conn, const uv_buf_t *parts, int count);
 int emb_conn_write(struct emb_conn *conn, uv_write_t *request, const uv_buf_t *parts, int count, uv_write_cb written);
@@ -156,6 +172,9 @@ void emb_conn_flush(struct emb_conn *conn);
 /* A new exchange on conn, with request (owned from now on, may be NULL), or NULL when there is no memory. */
 struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_request *request);
 void emb_exchange_free(struct emb_exchange *x);
+
+/* Answers what the parser refused. */
+void emb_exchange_refuse(struct emb_exchange *x, int status, const char *message);
 
 /* Finds the route and calls its handler, or answers why not. */
 void emb_exchange_dispatch(struct emb_exchange *x);
@@ -176,6 +195,10 @@ bool emb_exchange_close_delimited(const struct emb_exchange *x);
 /* The prepared reply's head, which lives in x; close: it announces the end of the connection. Where memory has run out the reply
  * becomes a bare 503 and the body is dropped. Returns its size. */
 size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head);
+
+/* The same for HTTP/2: the prepared reply's header fields, of which there may be most, good until x changes. */
+struct emb_http2_field;
+size_t emb_exchange_fields(struct emb_exchange *x, struct emb_http2_field *fields, size_t most);
 
 /* The body, or its piece, as it goes out: up to three parts. Returns how many; where that is 0, *parts is empty. */
 int emb_exchange_body_parts(struct emb_exchange *x, uv_buf_t *parts);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/access/admission.h"
+#include "server/http/conn_http2.h"
 #include "server/http/connection.h"
 #include "server/observe/metrics.h"
 #include "server/http/router.h"
@@ -63,6 +64,7 @@ struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_re
     x->conn = conn;
     x->front = conn->front;
     x->request = request;
+    x->http2 = conn->http2 != NULL;
     x->started = uv_hrtime();
     memcpy(x->peer, conn->peer, sizeof x->peer);
     emb_admission_identify(x);
@@ -84,6 +86,9 @@ struct emb_exchange *emb_exchange_new(struct emb_conn *conn, struct emb_http1_re
 void emb_exchange_free(struct emb_exchange *x)
 {
     emb_exchange_end_stream(x);
+    if (x->origin) {
+        emb_conn_http2_orphan_over(x);
+    }
     x->front->held -= x->held;
     x->front->exchange_count--;
     emb_http1_request_free(x->request);
@@ -144,6 +149,11 @@ static void write_trace(const struct emb_exchange *x, char out[128])
     }
 }
 
+static const char *protocol_of(const struct emb_exchange *x)
+{
+    return x->http2 ? "HTTP/2" : x->request && x->request->old ? "HTTP/1.0" : "HTTP/1.1";
+}
+
 void emb_exchange_log(const struct emb_exchange *x, int status)
 {
     char path[512], error[256], model[160], trace[128];
@@ -156,9 +166,10 @@ void emb_exchange_log(const struct emb_exchange *x, int status)
     }
     write_trace(x, trace);
     emb_log(level, "request",
-            "id=\"%s\" method=%s path=%s status=%d bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " ms=" MS
+            "id=\"%s\" method=%s path=%s protocol=%s status=%d bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " ms=" MS
             " inputs=%zu tokens=%zu tokenize_ms=" MS " queue_ms=" MS " compute_ms=" MS " peer=%s%s%s%s%s%s",
-            x->id, emb_exchange_method(x), emb_log_quote(emb_exchange_path(x), path, sizeof path), status,
+            x->id, emb_exchange_method(x), emb_log_quote(emb_exchange_path(x), path, sizeof path), protocol_of(x),
+            status,
             x->request ? x->request->bytes : 0, x->bytes_out, MS_OF(total_ns), n->inputs, n->tokens,
             MS_OF(n->tokenize_ns), MS_OF(n->queue_ns), MS_OF(n->compute_ns), x->peer, trace, n->model ? " model=" : "",
             n->model ? emb_log_quote(n->model, model, sizeof model) : "", n->error ? " error=" : "",

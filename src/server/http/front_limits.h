@@ -3,10 +3,12 @@
 #define EMB_FRONT_LIMITS_H
 
 #include "server/http/http1.h"
+#include "server/http/http2.h"
 
 /* Times are in milliseconds. */
 struct emb_front_limits {
     struct emb_http1_limits http1;
+    struct emb_http2_limits http2; /* its guard, streams, window and memory; the rest is as below */
     unsigned backlog;         /* connections that may wait in the kernel, of each listening socket */
     size_t connections;       /* beyond it 503 and close; lowered to what the process may open files */
     size_t pipelined;         /* requests of one connection that are not fully answered; reading stops there */

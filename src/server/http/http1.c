@@ -332,6 +332,19 @@ static bool token_char(char c)
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
+const char *emb_http1_target_wrong(const char *target, size_t size)
+{
+    if (size == 0 || *target != '/') {
+        return "The request target must be a path";
+    }
+    for (const char *c = target; c < target + size; c++) {
+        if (*c <= 0x20 || *c > 0x7E || *c == '#') {
+            return "The request target holds a character that must be percent-encoded";
+        }
+    }
+    return NULL;
+}
+
 /* "METHOD SP /target SP HTTP/1.x CR LF", with nothing else between. */
 static enum emb_http1_event check_request_line(struct emb_http1 *p, size_t *target_end)
 {
@@ -357,13 +370,9 @@ static enum emb_http1_event check_request_line(struct emb_http1 *p, size_t *targ
     if ((size_t)(end - target) > p->limits.target) {
         return refuse(p, 414, "The request target is too long");
     }
-    if (end == target || *target != '/') {
-        return refuse(p, 400, "The request target must be a path");
-    }
-    for (const char *c = target; c < end; c++) {
-        if (*c <= 0x20 || *c > 0x7E || *c == '#') {
-            return refuse(p, 400, "The request target holds a character that must be percent-encoded");
-        }
+    const char *wrong = emb_http1_target_wrong(target, (size_t)(end - target));
+    if (wrong) {
+        return refuse(p, 400, wrong);
     }
     p->request->old = end[8] == '0';
     p->request->path = (uint32_t)(target - head);
@@ -403,7 +412,7 @@ static void cut_strings(struct emb_http1_request *r, size_t target_end)
     }
 }
 
-static bool host_valid(const char *host)
+bool emb_http1_host_valid(const char *host)
 {
     for (; *host; host++) {
         bool word = (*host >= 'a' && *host <= 'z') || (*host >= 'A' && *host <= 'Z') || (*host >= '0' && *host <= '9');
@@ -434,7 +443,7 @@ static enum emb_http1_event check_fields(struct emb_http1 *p)
     if (hosts > 1 || (hosts == 0 && !r->old)) {
         return refuse(p, 400, hosts ? "More than one Host header" : "The Host header is missing");
     }
-    if (hosts == 1 && !host_valid(emb_http1_header(r, "host"))) {
+    if (hosts == 1 && !emb_http1_host_valid(emb_http1_header(r, "host"))) {
         return refuse(p, 400, "The Host header is malformed");
     }
     size_t codings = count_headers(r, "transfer-encoding");

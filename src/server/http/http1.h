@@ -44,6 +44,11 @@ extern const size_t emb_http1_padding;
 
 /* First value of a header by its lower-case name, or NULL. */
 const char *emb_http1_header(const struct emb_http1_request *request, const char *name);
+
+/* Rules that hold for every version: what is wrong with a target, or NULL; and whether that may be a Host. */
+const char *emb_http1_target_wrong(const char *target, size_t size);
+bool emb_http1_host_valid(const char *host);
+
 void emb_http1_request_free(struct emb_http1_request *request);
 
 /* Memory a request holds. */

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "server/http/conn_http2.h"
 #include "server/http/connection.h"
 
 #define SWEEP_MS 250
@@ -26,6 +27,15 @@ struct emb_front_limits emb_front_limits_default(void)
 {
     return (struct emb_front_limits){
         .http1 = emb_http1_limits_default(),
+        .http2 = {.guard = {.frames = 1000,
+                            .frames_per_s = 100,
+                            .resets = 200,
+                            .resets_per_s = 20,
+                            .continuations = 8,
+                            .block = 64u << 10},
+                  .streams = 100,
+                  .window = 128u << 10,
+                  .memory = 2u << 20},
         .backlog = 1024,
         .connections = 1024,
         .pipelined = 16,
@@ -95,6 +105,7 @@ void emb_front_release(struct emb_front *front)
         uv_timer_stop(&front->sweep);
     }
     if (front->stopping && !front->accepting && front->conn_count == 0 && front->orphan_count == 0) {
+        close_handle((uv_handle_t *)&front->turn);
         close_handle((uv_handle_t *)&front->sweep);
     }
 }
@@ -145,7 +156,9 @@ void emb_front_stop(struct emb_front *front, void (*stopped)(void *arg), void *a
         close_listeners(front);
     }
     for (struct emb_conn *conn = front->conns; conn; conn = conn->next) {
-        if (conn->first && conn->phase == EMB_HTTP1_IDLE) {
+        if (conn->http2) {
+            emb_conn_http2_stop(conn);
+        } else if (conn->first && conn->phase == EMB_HTTP1_IDLE) {
             conn->ended = true;
         }
     }
@@ -325,7 +338,7 @@ int emb_front_open(struct emb_front **out, uv_loop_t *loop, const struct emb_fro
                    embellama_error *error)
 {
     struct emb_front *front = emb_calloc(1, sizeof *front);
-    if (!front || uv_timer_init(loop, &front->sweep) != 0) {
+    if (!front || uv_timer_init(loop, &front->sweep) != 0 || uv_prepare_init(loop, &front->turn) != 0) {
         emb_free(front);
         for (size_t i = 0; i < options->listener_count; i++) {
             close(options->listeners[i]);
@@ -335,8 +348,8 @@ int emb_front_open(struct emb_front **out, uv_loop_t *loop, const struct emb_fro
     front->loop = loop;
     front->options = *options;
     front->options.listeners = NULL;
-    front->sweep.data = front;
-    front->handles = 1;
+    front->sweep.data = front->turn.data = front;
+    front->handles = 2;
     fit_files(front);
     int status = listen_all(front, options->listeners, options->listener_count, error);
     if (front->listener_count > 0) {

@@ -9,6 +9,7 @@
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "server/http/connection.h"
+#include "server/http/http2.h"
 
 #define ERROR_BODY_MAX 16384
 #define PIECE_MAX (4 * EMB_PIECE_BYTES)
@@ -149,6 +150,23 @@ void emb_exchange_error(struct emb_exchange *x, int status, const char *type, co
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
     answer(x, write_error(x, status, type, param, code, message), NULL);
+}
+
+/* ---- What the parser refused ---- */
+
+void emb_exchange_refuse(struct emb_exchange *x, int status, const char *message)
+{
+    x->malformed = true;
+    x->notes.error = message;
+    if (status == 503) {
+        emb_exchange_add_header(x, "retry-after", "1");
+    }
+    emb_exchange_error(x, status, status >= 500 ? "server_error" : "invalid_request_error", NULL,
+                       status == 503   ? "overloaded"
+                       : status == 408 ? "timeout"
+                       : status == 413 ? "request_too_large"
+                                       : "malformed_request",
+                       "%s", message);
 }
 
 /* ---- Replies in pieces ---- */
@@ -338,4 +356,51 @@ size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head)
              x->id, close ? "close" : "keep-alive");
     *head = x->spare;
     return strlen(x->spare);
+}
+
+/* ---- The head in HTTP/2 ---- */
+
+static struct emb_http2_field field(const char *name, const char *value, size_t value_size)
+{
+    return (struct emb_http2_field){
+        .name = name, .name_size = strlen(name), .value = value, .value_size = value_size};
+}
+
+/* The header lines that the handler added. */
+static size_t extra_fields(const struct emb_exchange *x, struct emb_http2_field *fields, size_t most)
+{
+    size_t count = 0;
+    const char *at = x->extra.data, *end = at + x->extra.size;
+    while (at < end && count < most) {
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        const char *line_end = memchr(at, '\r', (size_t)(end - at));
+        fields[count++] = (struct emb_http2_field){.name = at,
+                                                   .name_size = (size_t)(colon - at),
+                                                   .value = colon + 2,
+                                                   .value_size = (size_t)(line_end - colon - 2)};
+        at = line_end + 2;
+    }
+    return count;
+}
+
+size_t emb_exchange_fields(struct emb_exchange *x, struct emb_http2_field *fields, size_t most)
+{
+    if (x->extra.failed || x->body.failed) {
+        emb_buf_deinit(&x->body);
+        emb_buf_deinit(&x->extra);
+        x->status = 503;
+        x->length = 0;
+        if (x->streaming) {
+            end_stream(x, 503);
+        }
+    }
+    const char *date = date_now(x->front);
+    size_t count = 0;
+    fields[count++] = field("date", date, strlen(date));
+    fields[count++] = field("x-request-id", x->id, strlen(x->id));
+    if (x->status != 204 && x->length != EMB_LENGTH_UNKNOWN) {
+        size_t digits = (size_t)(put_number(x->chunk, x->length) - x->chunk);
+        fields[count++] = field("content-length", x->chunk, digits);
+    }
+    return x->extra.size == 0 ? count : count + extra_fields(x, fields + count, most - count);
 }
