@@ -1,0 +1,1 @@
+emb_fuzz(tiktoken emb_tokenizer)
