@@ -23,6 +23,7 @@ struct emb_front_limits emb_cli_front_limits(const struct emb_cli_options *optio
     limits.idle_ms = milliseconds(options->idle_timeout);
     limits.stop_accept_ms = milliseconds(options->drain_delay);
     limits.half_close = options->allow_half_close;
+    limits.compress = options->compression != 0;
     if (limits.http1.target > limits.http1.head) {
         limits.http1.target = limits.http1.head;
     }

@@ -13,6 +13,7 @@
 #include "server/access/admission.h"
 #include "server/http/conn_http2.h"
 #include "server/http/connection.h"
+#include "server/http/content.h"
 #include "server/observe/metrics.h"
 #include "server/http/router.h"
 
@@ -267,7 +268,7 @@ void emb_exchange_dispatch(struct emb_exchange *x)
     }
     switch (result) {
     case EMB_ROUTE_OK:
-        if (emb_admission_pass(x, match.route)) {
+        if (emb_admission_pass(x, match.route) && !emb_content_decode(x, match.route)) {
             match.route->handler(x->front->options.server, x);
         }
         break;

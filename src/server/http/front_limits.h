@@ -20,6 +20,7 @@ struct emb_front_limits {
     unsigned idle_ms;         /* a connection without a request */
     unsigned write_ms;        /* a reply of which the client reads nothing, and grace time of the least rate */
     bool half_close;          /* a client that closed its side still gets what is pending, else it counts as gone */
+    bool compress;            /* replies to clients that ask for it */
     unsigned linger_ms;       /* input after the last reply of a refused connection is read and dropped so long, */
     size_t linger_bytes;      /* or so much, so that the client gets to read the reply */
     unsigned stop_accept_ms;  /* on stop: how long new connections are still taken */

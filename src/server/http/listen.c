@@ -46,6 +46,7 @@ struct emb_front_limits emb_front_limits_default(void)
         .body_ms = 30000,
         .idle_ms = 75000,
         .write_ms = 30000,
+        .compress = true,
         .linger_ms = 2000,
         .linger_bytes = 64u << 20,
         .stop_accept_ms = 0,

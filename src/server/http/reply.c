@@ -9,6 +9,7 @@
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "server/http/connection.h"
+#include "server/http/content.h"
 #include "server/http/http2.h"
 
 #define ERROR_BODY_MAX 16384
@@ -83,6 +84,7 @@ static void answer(struct emb_exchange *x, int status, const char *content_type)
     emb_exchange_annotate(x);
     x->answered = true;
     x->status = status;
+    emb_content_encode(x, content_type);
     x->bytes_out = x->body.size;
     if (!x->streaming) {
         emb_exchange_log(x, status);
