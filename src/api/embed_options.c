@@ -6,13 +6,11 @@
 
 /* ---- Truncation ---- */
 
-/* Vectors of inputs cut to another length than the server's are not those the cache has. */
 static void limit_tokens(struct emb_embed_inputs *in, int64_t tokens)
 {
     in->truncate = true;
     if ((uint64_t)tokens < in->limit) {
         in->limit = (size_t)tokens;
-        in->cache = NULL;
     }
 }
 

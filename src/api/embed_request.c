@@ -18,6 +18,7 @@ enum {
     LOOP_BODY_BYTES = 8192,
     /* Replies of up to this many values are written at once: some 500 microseconds as decimals. Longer ones in pieces. */
     WHOLE_REPLY_VALUES = 16384,
+    WHOLE_REPLY_STATE = 65536,
     /* Most bytes of a reply that is written at once, and of a piece. */
     REPLY_BYTES = 4 * EMB_PIECE_BYTES,
 };
@@ -190,7 +191,7 @@ static void answer(struct request *q)
     add_headers(q);
     size_t values = reply_values(q);
     q->entry_values = q->entries > 0 ? values / q->entries : 0;
-    if (values > WHOLE_REPLY_VALUES) {
+    if (values > WHOLE_REPLY_VALUES || q->r.state_bytes > WHOLE_REPLY_STATE) {
         struct emb_exchange_source source = {.next = write_piece, .over = on_written, .arg = q};
         emb_exchange_stream(q->x, 200, "application/json", EMB_LENGTH_UNKNOWN, &source);
         return;
@@ -358,7 +359,7 @@ static bool hold(struct request *q)
 {
     enum { RETRY_MS = 1000 };
     struct emb_refusal *refusal = &q->r.refusal;
-    size_t bytes = emb_embed_inputs_held(&q->r.inputs);
+    size_t bytes = emb_embed_inputs_held(&q->r.inputs) + q->r.state_bytes;
     if (emb_exchange_hold(q->x, bytes)) {
         return true;
     }
@@ -469,6 +470,7 @@ static struct request *request_new(struct emb_server *server, struct emb_exchang
     q->body = emb_exchange_body(x, &q->body_size);
     q->r.dialect = dialect;
     q->r.model_name = emb_server_model_name(server);
+    q->r.options = options;
     set_up_inputs(q);
     const embellama_model_info *info = embellama_model_get_info(q->r.inputs.model);
     q->r.dimensions = info->dim;

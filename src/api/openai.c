@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/chunked.h"
 #include "api/dialects.h"
 #include "api/embed_options.h"
 #include "api/served_model.h"
@@ -118,7 +119,7 @@ static int read_rest(struct emb_embed_request *r, struct emb_json_value body)
         emb_options_prompt(&r->inputs, body, &r->refusal) != 0 || read_return(r, body) != 0) {
         return -1;
     }
-    return read_input(r, body);
+    return emb_chunked_wanted(body) ? emb_chunked_read(r, body) : read_input(r, body);
 }
 
 static int read_embeddings(struct emb_embed_request *r, struct emb_json_value body)
