@@ -34,6 +34,12 @@ int emb_cli_show_help(const struct emb_cli_command *command)
     emb_buf_printf(&page, "%s\n\nUsage: embellama %s%s%s\n\n%s\nOptions:\n", command->summary, command->name,
                    command->synopsis[0] ? " " : "", command->synopsis, command->about);
     emb_cli_describe_options(&page, command->bit);
+    if (command->bit == EMB_CLI_SERVE) {
+        emb_buf_puts(&page,
+                     "\nNames of other servers that it takes as well (those of text-embeddings-inference's variables "
+                     "only\nwhere its MODEL_ID is set):\n");
+        emb_cli_describe_aliases(&page);
+    }
     emb_buf_printf(&page, "\nExamples:\n%s", command->examples);
     int code = emb_cli_print(&page);
     emb_buf_deinit(&page);

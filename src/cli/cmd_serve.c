@@ -32,6 +32,18 @@ static void use_tuning(struct emb_cli_options *options, const char *path)
     }
 }
 
+/* Names of other servers that were given and mean nothing here. */
+static void tell_of_aliases(const struct emb_cli_options *options)
+{
+    for (size_t i = 0; i < EMB_CLI_ALIASES && (emb_cli_alias_table[i].name || emb_cli_alias_table[i].env); i++) {
+        const struct emb_cli_alias *alias = &emb_cli_alias_table[i];
+        if (options->aliased[i] && alias->notice) {
+            emb_log(EMB_LOG_WARN, "option_without_effect", "option=%s%s reason=\"%s\"", alias->name ? "--" : "",
+                    alias->name ? alias->name : alias->env, alias->notice);
+        }
+    }
+}
+
 /* ---- The first process ---- */
 
 static bool put_text(char *out, size_t size, const char *text)
@@ -120,6 +132,7 @@ int emb_cli_serve(const struct emb_cli_options *options)
     char *path = NULL;
     emb_log_set_level((enum emb_log_level)options->log_level);
     emb_log_set_format((enum emb_log_format)options->log_format);
+    tell_of_aliases(options);
     struct emb_supervisor_options supervisor = {
         .host = options->host,
         .port = (int)options->port,
@@ -163,6 +176,7 @@ static int run_front(const struct emb_setup *setup, const struct emb_cli_options
         .dead_letter_text = options->dead_letter_text,
         .token_ids = options->token_ids,
         .max_inputs = (size_t)options->max_inputs,
+        .auto_truncate = options->auto_truncate,
         .request_timeout_ms = (unsigned)options->request_timeout * 1000,
         .drain_ms = (unsigned)options->drain_timeout * 1000,
         .pooling = (embellama_pooling)options->pooling,

@@ -16,6 +16,7 @@ static const struct emb_cli_word poolings[] = {{"auto", EMBELLAMA_POOLING_AUTO},
                                                {"mean-sqrt", EMBELLAMA_POOLING_MEAN_SQRT_LEN},
                                                {"mean-sqrt-len", EMBELLAMA_POOLING_MEAN_SQRT_LEN},
                                                {"last", EMBELLAMA_POOLING_LAST},
+                                               {"last-token", EMBELLAMA_POOLING_LAST},
                                                {"none", EMBELLAMA_POOLING_NONE},
                                                {NULL, 0}};
 static const struct emb_cli_word normalizes[] = {
@@ -23,12 +24,18 @@ static const struct emb_cli_word normalizes[] = {
     {"max-abs", EMBELLAMA_NORMALIZE_MAX_ABS}, {"p-norm", EMBELLAMA_NORMALIZE_P},  {NULL, 0}};
 static const struct emb_cli_word precisions[] = {{"auto", EMBELLAMA_PRECISION_AUTO},
                                                  {"f32", EMBELLAMA_PRECISION_F32},
+                                                 {"float32", EMBELLAMA_PRECISION_F32},
                                                  {"bf16", EMBELLAMA_PRECISION_BF16},
+                                                 {"bfloat16", EMBELLAMA_PRECISION_BF16},
                                                  {"int8", EMBELLAMA_PRECISION_INT8},
                                                  {NULL, 0}};
-static const struct emb_cli_word log_levels[] = {{"error", EMB_LOG_ERROR}, {"warn", EMB_LOG_WARN},
-                                                 {"info", EMB_LOG_INFO},   {"debug", EMB_LOG_DEBUG},
-                                                 {"off", EMB_LOG_OFF},     {NULL, 0}};
+static const struct emb_cli_word log_levels[] = {{"error", EMB_LOG_ERROR},
+                                                 {"warn", EMB_LOG_WARN},
+                                                 {"info", EMB_LOG_INFO},
+                                                 {"debug", EMB_LOG_DEBUG},
+                                                 {"trace", EMB_LOG_DEBUG},
+                                                 {"off", EMB_LOG_OFF},
+                                                 {NULL, 0}};
 static const struct emb_cli_word log_formats[] = {{"logfmt", EMB_LOG_LOGFMT}, {"json", EMB_LOG_JSON}, {NULL, 0}};
 static const struct emb_cli_word lengths[] = {{"recommended", EMB_CLI_LENGTH_RECOMMENDED}, {NULL, 0}};
 static const struct emb_cli_word numa_words[] = {{"off", 0}, {"auto", 1}, {NULL, 0}};
@@ -256,6 +263,14 @@ const struct emb_cli_option emb_cli_option_table[] = {
      .env = "EMBELLAMA_MAX_INPUTS",
      .fallback = "2048",
      .help = "Inputs that one request may hold."},
+    {.name = "auto-truncate",
+     .kind = EMB_CLI_FLAG,
+     .commands = EMB_CLI_SERVE,
+     .offset = AT(auto_truncate),
+     .env = "EMBELLAMA_AUTO_TRUNCATE",
+     .fallback = "true",
+     .help = "Shorten texts of too many tokens where a request in text-embeddings-inference's dialect does not say; "
+             "--auto-truncate=false refuses them."},
     {.name = "request-timeout",
      .argument = "SECONDS",
      .kind = EMB_CLI_INT,

@@ -163,27 +163,11 @@ static int set_value(struct emb_cli_options *options, const struct emb_cli_optio
 
 /* ---- The whole line ----------------------------------------------------------------------------------------------- */
 
-/* Defaults, then environment. An empty variable counts as unset. */
-static int set_defaults(struct emb_cli_options *options, unsigned command, embellama_error *error)
+/* A variable's text; NULL where it is unset or empty. */
+static const char *variable(const char *name)
 {
-    int rc = EMBELLAMA_OK;
-    for (const struct emb_cli_option *o = emb_cli_option_table; o->name && rc == EMBELLAMA_OK; o++) {
-        if (o->fallback) {
-            rc = set_value(options, o, o->name, o->fallback, error);
-        }
-        if (rc != EMBELLAMA_OK || !(o->commands & command)) {
-            continue;
-        }
-        const char *names[] = {o->env, o->env_alias};
-        for (int i = 0; i < 2; i++) {
-            const char *text = names[i] ? getenv(names[i]) : NULL;
-            if (text && text[0] != '\0') {
-                rc = set_value(options, o, names[i], text, error);
-                break;
-            }
-        }
-    }
-    return rc;
+    const char *text = name ? getenv(name) : NULL;
+    return text && text[0] != '\0' ? text : NULL;
 }
 
 static bool is_named(const char *name, const char *text, size_t size)
@@ -216,6 +200,93 @@ static int unknown_option(unsigned command, const char *name, size_t size, embel
                    : emb_fail(error, EMBELLAMA_E_INVALID, "unknown option --%s", text);
 }
 
+static const struct emb_cli_option *find_option(unsigned command, const char *name, size_t size, char letter)
+{
+    for (const struct emb_cli_option *o = emb_cli_option_table; o->name; o++) {
+        bool match = name ? is_named(o->name, name, size) || is_named(o->alias, name, size) : o->letter == letter;
+        if (match && (o->commands & command)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+/* An option's value as it stands on the command line. */
+struct spelling {
+    char label[80];    /* for messages: "--port" */
+    const char *value; /* what stands behind "=" or the letter, or NULL */
+    const char *next;  /* the next word, or NULL */
+};
+
+/* Sets *value and returns how many words of argv are taken (1 or 2), or a negative status. */
+static int take_value(const char **value, const struct spelling *given, const char *argument, embellama_error *error)
+{
+    if (given->value) {
+        *value = given->value;
+        return 1;
+    }
+    if (!given->next) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s needs a value: %s %s", given->label, given->label, argument);
+    }
+    *value = given->next;
+    return 2;
+}
+
+static int use_option(struct emb_cli_options *options, const struct emb_cli_option *o, const struct spelling *given,
+                      embellama_error *error)
+{
+    const char *value = given->value;
+    int taken = 1;
+    if (o->kind == EMB_CLI_OFF && value) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s takes no value", given->label);
+    }
+    if (o->kind == EMB_CLI_FLAG || o->kind == EMB_CLI_OFF) {
+        value = value ? value : o->kind == EMB_CLI_FLAG ? "true" : "false";
+    } else {
+        taken = take_value(&value, given, o->argument, error);
+    }
+    if (taken < 0) {
+        return taken;
+    }
+    options->input_given |= o->offset == offsetof(struct emb_cli_options, input);
+    int rc = set_value(options, o, given->label, value, error);
+    return rc == EMBELLAMA_OK ? taken : rc;
+}
+
+static int use_alias(struct emb_cli_options *options, const struct emb_cli_alias *alias, struct spelling *given,
+                     embellama_error *error)
+{
+    size_t i = (size_t)(alias - emb_cli_alias_table);
+    if (alias->refusal) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s: %s", given->label, alias->refusal);
+    }
+    if (options->aliased[i]) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s is given twice", given->label);
+    }
+    if (alias->flag && given->value) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s takes no value", given->label);
+    }
+    options->aliased[i] = true;
+    if (alias->notice) {
+        const char *value;
+        return alias->flag ? 1 : take_value(&value, given, "VALUE", error);
+    }
+    if (alias->flag) {
+        given->value = alias->value;
+    }
+    return use_option(options, find_option(EMB_CLI_SERVE, alias->option, strlen(alias->option), 0), given, error);
+}
+
+static const struct emb_cli_alias *find_alias(unsigned command, const char *name, size_t size)
+{
+    for (const struct emb_cli_alias *a = emb_cli_alias_table; a->name || a->env; a++) {
+        if ((command & EMB_CLI_SERVE) && is_named(a->name, name, size)) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
 /* One argument that begins with a dash. Returns how many words of argv it took (1 or 2), or a negative status. */
 static int take_option(struct emb_cli_options *options, unsigned command, int left, char **argv, embellama_error *error)
 {
@@ -223,39 +294,65 @@ static int take_option(struct emb_cli_options *options, unsigned command, int le
     bool is_long = text[1] == '-';
     const char *name = text + (is_long ? 2 : 1);
     size_t size = is_long ? strcspn(name, "=") : 1;
-    const char *value = is_long ? (name[size] == '=' ? name + size + 1 : NULL) : (name[1] ? name + 1 : NULL);
-    const struct emb_cli_option *o = emb_cli_option_table;
-    for (; o->name; o++) {
-        bool match = is_long ? is_named(o->name, name, size) || is_named(o->alias, name, size) : o->letter == name[0];
-        if (match && (o->commands & command)) {
-            break;
-        }
-    }
-    if (!o->name) {
+    struct spelling given = {.next = left > 1 ? argv[1] : NULL};
+    given.value = is_long ? (name[size] == '=' ? name + size + 1 : NULL) : (name[1] ? name + 1 : NULL);
+    const struct emb_cli_option *o = find_option(command, is_long ? name : NULL, size, name[0]);
+    const struct emb_cli_alias *alias = is_long && !o ? find_alias(command, name, size) : NULL;
+    if (!o && !alias) {
         return is_long ? unknown_option(command, name, size, error)
                        : emb_fail(error, EMBELLAMA_E_INVALID,
                                   "unknown option %.16s (-- goes before texts that begin "
                                   "with a dash)",
                                   text);
     }
-    char label[80];
-    snprintf(label, sizeof label, "--%.*s", is_long ? (int)size : 60, is_long ? name : o->name);
-    int taken = 1;
-    if (o->kind == EMB_CLI_OFF && value) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "%s takes no value", label);
+    snprintf(given.label, sizeof given.label, "--%.*s", is_long ? (int)size : 60, is_long ? name : o->name);
+    return alias ? use_alias(options, alias, &given, error) : use_option(options, o, &given, error);
+}
+
+/* What a variable of another server's asks for. */
+static int use_variable(struct emb_cli_options *options, const struct emb_cli_alias *alias, const char *text,
+                        embellama_error *error)
+{
+    if (alias->refusal) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "%s: %s", alias->env, alias->refusal);
     }
-    if (o->kind == EMB_CLI_FLAG || o->kind == EMB_CLI_OFF) {
-        value = value ? value : o->kind == EMB_CLI_FLAG ? "true" : "false";
-    } else if (!value) {
-        if (left < 2) {
-            return emb_fail(error, EMBELLAMA_E_INVALID, "%s needs a value: %s %s", label, label, o->argument);
+    bool wanted = true;
+    if (alias->flag) {
+        int rc = set_flag(&wanted, alias->env, text, error);
+        if (rc != EMBELLAMA_OK || !wanted) {
+            return rc;
         }
-        value = argv[1];
-        taken = 2;
     }
-    options->input_given |= o->offset == offsetof(struct emb_cli_options, input);
-    int rc = set_value(options, o, label, value, error);
-    return rc == EMBELLAMA_OK ? taken : rc;
+    if (alias->notice) {
+        options->aliased[alias - emb_cli_alias_table] = true;
+        return EMBELLAMA_OK;
+    }
+    const struct emb_cli_option *o = find_option(EMB_CLI_SERVE, alias->option, strlen(alias->option), 0);
+    bool ours = variable(o->env) || variable(o->env_alias);
+    return ours ? EMBELLAMA_OK : set_value(options, o, alias->env, alias->flag ? alias->value : text, error);
+}
+
+/* Defaults, then environment. An empty variable counts as unset. */
+static int set_defaults(struct emb_cli_options *options, unsigned command, embellama_error *error)
+{
+    int rc = EMBELLAMA_OK;
+    for (const struct emb_cli_option *o = emb_cli_option_table; o->name && rc == EMBELLAMA_OK; o++) {
+        if (o->fallback) {
+            rc = set_value(options, o, o->name, o->fallback, error);
+        }
+        const char *env = variable(o->env) ? o->env : o->env_alias;
+        if (rc == EMBELLAMA_OK && (o->commands & command) && variable(env)) {
+            rc = set_value(options, o, env, variable(env), error);
+        }
+    }
+    const struct emb_cli_alias *a = emb_cli_alias_table;
+    bool tei = variable("MODEL_ID") != NULL;
+    for (; (command & EMB_CLI_SERVE) && (a->name || a->env) && rc == EMBELLAMA_OK; a++) {
+        if (variable(a->env) && (tei || !a->tei)) {
+            rc = use_variable(options, a, variable(a->env), error);
+        }
+    }
+    return rc;
 }
 
 int emb_cli_parse(struct emb_cli_options *options, unsigned command, int argc, char **argv, embellama_error *error)
@@ -358,6 +455,32 @@ void emb_cli_describe_options(struct emb_buf *buf, unsigned command)
         emb_buf_printf(&text, "%s ", o->help);
         describe_more(&text, o);
         wrap(buf, text.failed ? o->help : text.data, INDENT, WIDTH);
+        emb_buf_deinit(&text);
+    }
+}
+
+void emb_cli_describe_aliases(struct emb_buf *buf)
+{
+    enum { INDENT = 29, WIDTH = 100 };
+    for (const struct emb_cli_alias *a = emb_cli_alias_table; a->name || a->env; a++) {
+        char head[96];
+        struct emb_buf text;
+        snprintf(head, sizeof head, "  %s%s", a->name ? "--" : "", a->name ? a->name : a->env);
+        emb_buf_init(&text, 1024);
+        emb_buf_printf(&text, "%s%s%s",
+                       a->option   ? "--"
+                       : a->notice ? "Does nothing: "
+                                   : "Refused: ",
+                       a->option   ? a->option
+                       : a->notice ? a->notice
+                                   : a->refusal,
+                       a->value ? "=" : "");
+        emb_buf_printf(&text, "%s.", a->value ? a->value : "");
+        if (a->name && a->env) {
+            emb_buf_printf(&text, " [env %s]", a->env);
+        }
+        emb_buf_printf(buf, "%-*s", INDENT, head);
+        wrap(buf, text.failed ? "" : text.data, INDENT, WIDTH);
         emb_buf_deinit(&text);
     }
 }

@@ -48,6 +48,24 @@ struct emb_cli_option {
 /* Ended by a NULL name. */
 extern const struct emb_cli_option emb_cli_option_table[];
 
+/* A name of another server's that serve takes too: for an option that means the same; for what has no meaning here, with a notice
+ * that says why; or to be refused with a sentence, since leaving it out would be no small thing. One of option, notice and
+ * refusal is set. */
+struct emb_cli_alias {
+    const char *name; /* without the dashes; NULL: only a variable */
+    const char *env;  /* or NULL */
+    bool tei; /* env is text-embeddings-inference's: read only where MODEL_ID is set, which says whose the others are */
+    bool flag; /* takes no value */
+    const char *option;
+    const char *value; /* of a flag with an option */
+    const char *notice;
+    const char *refusal;
+};
+
+/* Ended by one without name and env. */
+extern const struct emb_cli_alias emb_cli_alias_table[];
+enum { EMB_CLI_ALIASES = 64 };
+
 enum emb_cli_input_format { EMB_CLI_INPUT_TEXT, EMB_CLI_INPUT_JSONL };
 enum emb_cli_output_format { EMB_CLI_OUTPUT_JSONL, EMB_CLI_OUTPUT_NPY, EMB_CLI_OUTPUT_F32 };
 enum emb_cli_cache_scope { EMB_CLI_CACHE_SERVER, EMB_CLI_CACHE_KEY };
@@ -93,7 +111,9 @@ struct emb_cli_options {
     bool input_given; /* --input itself, not its environment variable */
     char **arguments; /* what is left: points into argv */
     int argument_count;
-    char **given; /* the command line as it came, behind the command's name; set by main */
+    bool auto_truncate;
+    bool aliased[EMB_CLI_ALIASES]; /* names of emb_cli_alias_table that were given */
+    char **given;                  /* the command line as it came, behind the command's name; set by main */
     int given_count;
 };
 
@@ -107,7 +127,8 @@ size_t emb_cli_distance(const char *a, const char *b);
 /* The first word for a value, or "". */
 const char *emb_cli_word_name(const struct emb_cli_word *words, int64_t value);
 
-/* Appends the options a command takes, as help shows them. */
+/* Appends the options a command takes, as help shows them, and what aliases there are. */
 void emb_cli_describe_options(struct emb_buf *buf, unsigned command);
+void emb_cli_describe_aliases(struct emb_buf *buf);
 
 #endif

@@ -31,6 +31,7 @@ struct emb_server_options {
     bool dead_letter_text;
     const char *token_ids; /* vocabulary of the ids that clients send, or NULL: the model's */
     size_t max_inputs;           /* of one request */
+    bool auto_truncate;          /* shorten what is too long where a dialect leaves that to the server */
     unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */
     unsigned drain_ms;           /* the most that stopping takes without a supervisor, which else sees to that */
     embellama_pooling pooling;

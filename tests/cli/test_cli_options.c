@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/options.h"
 
 static struct emb_cli_options options;
@@ -39,6 +40,9 @@ static int clear_environment(void **state)
     for (const struct emb_cli_option *o = emb_cli_option_table; o->name; o++) {
         unsetenv(o->env ? o->env : "EMBELLAMA_");
         unsetenv(o->env_alias ? o->env_alias : "EMBELLAMA_");
+    }
+    for (const struct emb_cli_alias *a = emb_cli_alias_table; a->name || a->env; a++) {
+        unsetenv(a->env ? a->env : "EMBELLAMA_");
     }
     return 0;
 }
@@ -214,6 +218,128 @@ static void test_table_is_sound(void **state)
     }
 }
 
+/* ---- Names of other servers ---- */
+
+static bool noticed(const char *name)
+{
+    for (size_t i = 0; emb_cli_alias_table[i].name || emb_cli_alias_table[i].env; i++) {
+        const char *own = emb_cli_alias_table[i].name;
+        if (own && strcmp(own, name) == 0) {
+            return options.aliased[i] && emb_cli_alias_table[i].notice;
+        }
+    }
+    return false;
+}
+
+static void test_aliases_are_sound(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (const struct emb_cli_alias *a = emb_cli_alias_table; a->name || a->env; a++, n++) {
+        const struct emb_cli_option *o = emb_cli_option_table;
+        assert_int_equal((a->option != NULL) + (a->notice != NULL) + (a->refusal != NULL), 1);
+        assert_true(!a->value || (a->flag && a->option));
+        while (o->name && a->option && strcmp(o->name, a->option) != 0) {
+            o++;
+        }
+        assert_true(!a->option || (o->name && (o->commands & EMB_CLI_SERVE)));
+        for (o = emb_cli_option_table; o->name; o++) {
+            assert_true(!a->name || strcmp(a->name, o->name) != 0);
+            assert_true(!a->name || !o->alias || strcmp(a->name, o->alias) != 0);
+            assert_true(!a->env || !o->env || strcmp(a->env, o->env) != 0);
+        }
+        for (const struct emb_cli_alias *b = a + 1; b->name || b->env; b++) {
+            assert_true(!a->name || !b->name || strcmp(a->name, b->name) != 0);
+            assert_true(!a->env || !b->env || strcmp(a->env, b->env) != 0);
+        }
+    }
+    assert_true(n > 0 && n < EMB_CLI_ALIASES);
+}
+
+static void test_other_servers_names(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--model-id", "m", "--served-model-name=n", "--hostname", "::", "--dtype",
+                           "float32", "--pooling", "last-token", "--max-client-batch-size", "7", "--json-output",
+                           "--max-concurrent-requests", "5", "--disable-spans"),
+                     EMBELLAMA_OK);
+    assert_string_equal(options.model, "m");
+    assert_string_equal(options.model_name, "n");
+    assert_string_equal(options.host, "::");
+    assert_int_equal(options.precision, EMBELLAMA_PRECISION_F32);
+    assert_int_equal(options.pooling, EMBELLAMA_POOLING_LAST);
+    assert_int_equal(options.max_inputs, 7);
+    assert_int_equal(options.log_format, EMB_LOG_JSON);
+    assert_true(noticed("max-concurrent-requests") && noticed("disable-spans"));
+    assert_false(noticed("max-batch-requests") || noticed("model-id"));
+    assert_int_equal(options.argument_count, 0);
+
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--payload-limit", "2000000", "--max-batch-tokens", "4096",
+                           "--cors-allow-origin", "*", "--n-seq-max=8", "-p", "1", "--auto-truncate=false"),
+                     EMBELLAMA_OK);
+    assert_int_equal(options.max_body, 2000000);
+    assert_int_equal(options.batch_tokens, 4096);
+    assert_string_equal(options.cors_origins, "*");
+    assert_true(noticed("n-seq-max"));
+    assert_false(options.auto_truncate);
+}
+
+static void test_other_servers_names_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--revision", "main"), EMBELLAMA_E_INVALID);
+    assert_says("--revision: nothing is downloaded here");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--cors-allow-origin", "a", "--cors-allow-origin", "b"), EMBELLAMA_E_INVALID);
+    assert_says("--cors-allow-origin is given twice");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--max-client-batch-size", "none"), EMBELLAMA_E_INVALID);
+    assert_says("--max-client-batch-size: 'none' is not a whole number");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--model-id"), EMBELLAMA_E_INVALID);
+    assert_says("--model-id needs a value: --model-id MODEL");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--hf-token"), EMBELLAMA_E_INVALID);
+    assert_says("--hf-token needs a value");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--json-output=yes"), EMBELLAMA_E_INVALID);
+    assert_says("--json-output takes no value");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--dtype", "float16"), EMBELLAMA_E_INVALID);
+    assert_says("--dtype: 'float16' is not one of");
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--pooling-strategy", "rank"), EMBELLAMA_E_INVALID);
+    assert_int_equal(PARSE(EMB_CLI_EMBED, "--model-id", "m", "x"), EMBELLAMA_E_INVALID); /* serve's alone */
+    assert_says("unknown option --model-id");
+}
+
+static void test_other_servers_variables(void **state)
+{
+    (void)state;
+    setenv("PORT", "9", 1);
+    setenv("API_KEY", "secret", 1);
+    setenv("EMBELLAMA_N_THREADS", "3", 1);
+    setenv("EMBELLAMA_USE_GPU", "1", 1);
+    assert_int_equal(parse(EMB_CLI_SERVE, 0, NULL), EMBELLAMA_OK);
+    assert_int_equal(options.port, 8080); /* nobody says that these are of that server */
+    assert_null(options.api_key);
+    assert_int_equal(options.threads, 3);
+    setenv("MODEL_ID", "m", 1);
+    setenv("JSON_OUTPUT", "false", 1);
+    setenv("AUTO_TRUNCATE", "false", 1);
+    setenv("EMBELLAMA_MODEL_NAME", "ours", 1);
+    setenv("SERVED_MODEL_NAME", "theirs", 1);
+    setenv("MAX_BATCH_REQUESTS", "4", 1);
+    assert_int_equal(parse(EMB_CLI_SERVE, 0, NULL), EMBELLAMA_OK);
+    assert_int_equal(options.port, 9);
+    assert_string_equal(options.api_key, "secret");
+    assert_string_equal(options.model, "m");
+    assert_string_equal(options.model_name, "ours");
+    assert_false(options.auto_truncate);
+    assert_int_equal(options.log_format, EMB_LOG_LOGFMT);
+    assert_true(noticed("max-batch-requests"));
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--port", "10"), EMBELLAMA_OK);
+    assert_int_equal(options.port, 10);
+    setenv("REVISION", "main", 1);
+    assert_int_equal(parse(EMB_CLI_SERVE, 0, NULL), EMBELLAMA_E_INVALID);
+    assert_says("REVISION: nothing is downloaded");
+    assert_int_equal(PARSE(EMB_CLI_EMBED, "x"), EMBELLAMA_OK);
+    assert_null(options.model);
+}
+
 static void test_distance(void **state)
 {
     (void)state;
@@ -236,6 +362,10 @@ int main(void)
         cmocka_unit_test_setup(test_numbers, clear_environment),
         cmocka_unit_test_setup(test_words_agree_with_the_library, clear_environment),
         cmocka_unit_test(test_table_is_sound),
+        cmocka_unit_test(test_aliases_are_sound),
+        cmocka_unit_test_setup(test_other_servers_names, clear_environment),
+        cmocka_unit_test_setup(test_other_servers_names_refused, clear_environment),
+        cmocka_unit_test_setup(test_other_servers_variables, clear_environment),
         cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
