@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "model/metadata.h"
+#include "model/prompts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -72,6 +73,22 @@ static void make_folder(void)
     atexit(remove_folder);
 }
 
+static void check_prompts(void)
+{
+    struct emb_prompts prompts;
+    embellama_error error = {0};
+    int rc = emb_prompts_read(&prompts, folder, &error);
+    if (rc != EMBELLAMA_OK && (error.code != rc || error.message[0] == '\0' || prompts.count > 0)) {
+        abort();
+    }
+    for (size_t i = 0; i < prompts.count; i++) {
+        if (emb_prompts_find(&prompts, prompts.list[i].name) != &prompts.list[i]) {
+            abort();
+        }
+    }
+    emb_prompts_deinit(&prompts);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct emb_spec spec;
@@ -95,6 +112,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (rc == EMBELLAMA_OK && (spec.hidden % spec.heads != 0 || spec.pooling == EMBELLAMA_POOLING_AUTO)) {
         abort();
+    }
+    if (rc == EMBELLAMA_OK) {
+        check_prompts();
     }
     return 0;
 }
