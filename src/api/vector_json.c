@@ -33,7 +33,7 @@ static void pack_signs(unsigned char *out, const float *values, size_t n, unsign
     }
 }
 
-/* 0 to 255 for the steps of the range, less offset; cut towards zero, as a cast does. */
+/* Which of the 255 steps of the range each value is in, less offset. */
 static void cut_range(unsigned char *out, const float *values, size_t n, float offset)
 {
     float most = 0;
@@ -41,10 +41,10 @@ static void cut_range(unsigned char *out, const float *values, size_t n, float o
         most = fmaxf(most, fabsf(values[i]));
     }
     float step = (most - -most) / 255;
+    step = step > 0 ? step : 1;
     for (size_t i = 0; i < n; i++) {
-        float place = step > 0 ? (values[i] + most) / step : 127.5F;
-        place = (place < 255 ? place : 255) - offset;
-        out[i] = (unsigned char)(int)place;
+        float place = fminf(fmaxf(floorf((values[i] + most) / step), 0), 255);
+        out[i] = (unsigned char)(int)(place - offset);
     }
 }
 
