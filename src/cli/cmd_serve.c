@@ -168,7 +168,7 @@ static int run_front(const struct emb_setup *setup, const struct emb_cli_options
         .model_name = options->model_name,
         .host = options->host,
         .unix_socket = options->unix_socket,
-        .tls = {.cert = options->tls_cert, .key = options->tls_key},
+        .tls = {.cert = options->tls_cert, .key = options->tls_key, .http2 = true},
         .queue_size = (size_t)options->queue_size,
         .queue_tokens = (size_t)options->max_queued_tokens,
         .target_latency_ms = (unsigned)options->target_latency,
