@@ -25,6 +25,7 @@ extern const struct emb_cli_command emb_cli_commands[];
 int emb_cli_embed(const struct emb_cli_options *options);
 int emb_cli_tokenize(const struct emb_cli_options *options);
 int emb_cli_similarity(const struct emb_cli_options *options);
+int emb_cli_rerank(const struct emb_cli_options *options);
 int emb_cli_inspect(const struct emb_cli_options *options);
 int emb_cli_serve(const struct emb_cli_options *options);
 int emb_cli_front(void); /* serve's front process */

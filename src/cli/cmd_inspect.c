@@ -27,6 +27,22 @@ static void text_row(struct emb_buf *page, const char *label, const char *value)
     emb_buf_puts(page, "\n");
 }
 
+/* "3 (contradiction, entailment, neutral)"; nothing where the model makes vectors only. */
+static void labels_row(struct emb_buf *page, const embellama_model_info *info)
+{
+    struct emb_buf text;
+    if (info->labels == 0) {
+        return;
+    }
+    emb_buf_init(&text, 1 << 20);
+    emb_buf_printf(&text, "%zu", info->labels);
+    for (size_t i = 0; info->label_names && i < info->labels; i++) {
+        emb_buf_printf(&text, "%s%s%s", i == 0 ? " (" : ", ", info->label_names[i], i + 1 == info->labels ? ")" : "");
+    }
+    text_row(page, "labels", text.failed ? "" : text.data);
+    emb_buf_deinit(&text);
+}
+
 static void list_tiers(struct emb_buf *page, const char *quote, const char *separator)
 {
     const char *const *tiers = embellama_cpu_tiers();
@@ -50,6 +66,7 @@ static void as_table(struct emb_buf *page, const embellama_model_info *info)
     }
     text_row(page, "pooling", embellama_pooling_name(info->pooling));
     text_row(page, "normalization", embellama_normalize_name(info->normalize));
+    labels_row(page, info);
     number_row(page, "layers", info->layers);
     number_row(page, "heads", info->heads);
     number_row(page, "intermediate size", info->intermediate_size);
@@ -90,6 +107,13 @@ static void as_json(struct emb_buf *page, const embellama_model_info *info)
     number_member(page, "recommended_length", info->recommended_length);
     text_member(page, "pooling", embellama_pooling_name(info->pooling));
     text_member(page, "normalize", embellama_normalize_name(info->normalize));
+    number_member(page, "labels", info->labels);
+    emb_buf_puts(page, "\"label_names\":[");
+    for (size_t i = 0; info->label_names && i < info->labels; i++) {
+        emb_buf_puts(page, i > 0 ? "," : "");
+        emb_json_write_cstring(page, info->label_names[i]);
+    }
+    emb_buf_puts(page, "],");
     number_member(page, "layers", info->layers);
     number_member(page, "heads", info->heads);
     number_member(page, "intermediate_size", info->intermediate_size);

@@ -30,6 +30,18 @@ const struct emb_cli_command emb_cli_commands[] = {
      "Prints the cosine of the angle between the vectors of A and B: 1 for the same direction, around 0\n"
      "for texts that have nothing in common.\n",
      "  embellama similarity 'a cat on a mat' 'a kitten lies on the rug'\n", emb_cli_similarity},
+    {"rerank", EMB_CLI_RERANK, "[OPTION...] --query TEXT MODEL [FILE...]",
+     "Rank documents by how well they answer a query.",
+     "Scores each line of the FILEs, or of standard input, together with the query, and prints the scores\n"
+     "and places of the documents, best first. MODEL is a cross-encoder: a model that reads two texts at\n"
+     "once and gives their relevance, such as those of the ms-marco family.\n"
+     "\n"
+     "A pair with more tokens than the model takes is an error, unless --truncate allows to shorten the\n"
+     "longer text of it.\n",
+     "  embellama rerank --query 'capital of France' ./ms-marco-MiniLM-L6-v2 passages.txt\n"
+     "  embellama rerank -q 'capital of France' --json --top-n 3 --return-documents ./reranker < passages.txt\n"
+     "  embellama rerank -q rust --truncate --input-format jsonl --field body ./reranker a.jsonl b.jsonl\n",
+     emb_cli_rerank},
     {"inspect", EMB_CLI_INSPECT, "[OPTION...] [MODEL]", "Show what a model is and what will run it.",
      "Opens MODEL as the other commands would and prints its family, sizes, tensor types and pooling,\n"
      "the memory it takes, and the kernels and threads that will run it.\n",

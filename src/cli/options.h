@@ -19,6 +19,7 @@ enum emb_cli_command_bit {
     EMB_CLI_BENCH = 1 << 6,
     EMB_CLI_TUNE = 1 << 7,
     EMB_CLI_DEAD_LETTER = 1 << 8,
+    EMB_CLI_RERANK = 1 << 9,
 };
 
 /* OFF is a flag that turns off what is on: it takes no value, its variable takes the flag's own (off, on, ...). */
@@ -77,6 +78,9 @@ enum emb_cli_cache_scope { EMB_CLI_CACHE_SERVER, EMB_CLI_CACHE_KEY };
 struct emb_cli_options {
     const char *model;
     const char *input, *field, *output;
+    const char *query;
+    int64_t top_n; /* 0: all */
+    bool return_documents, raw_scores;
     int64_t input_format, output_format;
     int64_t pooling, normalize, precision;
     double p;

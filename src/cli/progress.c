@@ -48,8 +48,11 @@ static void draw(const struct emb_progress *progress, uint64_t done)
         used = snprintf(line, sizeof line, "[%s] %3.0f %%  %s left  ", bar, part * 100,
                         clock_text(part > 0 ? elapsed * (1 - part) / part : 0, left, sizeof left));
     }
-    used += snprintf(line + used, sizeof line - (size_t)used, "%" PRIu64 " texts  %.0f texts/s  %.0f tokens/s",
-                     progress->texts, (double)progress->texts * pace, (double)progress->tokens * pace);
+    used += snprintf(line + used, sizeof line - (size_t)used, "%" PRIu64 " texts  %.0f texts/s", progress->texts,
+                     (double)progress->texts * pace);
+    if (progress->tokens > 0) {
+        used += snprintf(line + used, sizeof line - (size_t)used, "  %.0f tokens/s", (double)progress->tokens * pace);
+    }
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 && used >= window.ws_col) {
         used = window.ws_col - 1;
     }
@@ -70,8 +73,11 @@ void emb_progress_end(struct emb_progress *progress)
 {
     if (progress->shown) {
         char took[32];
-        fprintf(stderr, "\r\033[K%" PRIu64 " texts, %" PRIu64 " tokens in %s\n", progress->texts, progress->tokens,
-                clock_text(now() - progress->began, took, sizeof took));
+        fprintf(stderr, "\r\033[K%" PRIu64 " texts", progress->texts);
+        if (progress->tokens > 0) {
+            fprintf(stderr, ", %" PRIu64 " tokens", progress->tokens);
+        }
+        fprintf(stderr, " in %s\n", clock_text(now() - progress->began, took, sizeof took));
         progress->shown = false;
     }
 }

@@ -15,7 +15,7 @@ struct emb_progress {
 /* visible: whether nothing else is written to the terminal. first: where in the input this run begins. */
 void emb_progress_begin(struct emb_progress *progress, bool visible, uint64_t first, uint64_t total);
 
-/* So many more texts and tokens are done, and the input is read up to done. */
+/* So many more texts and tokens (0: not counted) are done, and the input is read up to done. */
 void emb_progress_add(struct emb_progress *progress, uint64_t texts, uint64_t tokens, uint64_t done);
 
 /* Leaves a line with the totals. */

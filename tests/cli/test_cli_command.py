@@ -10,7 +10,7 @@ import unittest
 
 from cli_support import BINARY, MANUAL, environment, model, run, temporary
 
-COMMANDS = ["embed", "tokenize", "similarity", "inspect", "serve", "bench", "tune", "dead-letter", "help", "version", "completion"]
+COMMANDS = ["embed", "tokenize", "similarity", "rerank", "inspect", "serve", "bench", "tune", "dead-letter", "help", "version", "completion"]
 needs_model = unittest.skipUnless(model(), "no model; set EMBELLAMA_TEST_MODEL, or fetch it with make model")
 
 
