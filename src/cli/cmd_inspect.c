@@ -83,6 +83,22 @@ static void as_table(struct emb_buf *page, const embellama_model_info *info)
     number_row(page, "threads available", (uint64_t)embellama_cpu_count());
 }
 
+/* "query = \"query: \" (default)", a row each. */
+static void prompt_rows(struct emb_buf *page, const embellama_model *model)
+{
+    const char *name, *fallback = embellama_prompt_default(model);
+    for (size_t i = 0; (name = embellama_prompt_name(model, i)); i++) {
+        struct emb_buf text;
+        emb_buf_init(&text, 1 << 20);
+        emb_json_write_cstring(&text, name);
+        emb_buf_puts(&text, " is ");
+        emb_json_write_cstring(&text, embellama_prompt(model, name));
+        emb_buf_puts(&text, fallback && strcmp(fallback, name) == 0 ? ", the default" : "");
+        text_row(page, "prompt", text.failed ? "" : text.data);
+        emb_buf_deinit(&text);
+    }
+}
+
 static void text_member(struct emb_buf *page, const char *name, const char *value)
 {
     emb_buf_printf(page, "\"%s\":", name);
@@ -95,8 +111,23 @@ static void number_member(struct emb_buf *page, const char *name, uint64_t value
     emb_buf_printf(page, "\"%s\":%" PRIu64 ",", name, value);
 }
 
-static void as_json(struct emb_buf *page, const embellama_model_info *info)
+static void prompts_member(struct emb_buf *page, const embellama_model *model)
 {
+    const char *name;
+    emb_buf_puts(page, "\"prompts\":{");
+    for (size_t i = 0; (name = embellama_prompt_name(model, i)); i++) {
+        emb_buf_puts(page, i > 0 ? "," : "");
+        emb_json_write_cstring(page, name);
+        emb_buf_puts(page, ":");
+        emb_json_write_cstring(page, embellama_prompt(model, name));
+    }
+    emb_buf_puts(page, "},");
+    text_member(page, "default_prompt_name", embellama_prompt_default(model));
+}
+
+static void as_json(struct emb_buf *page, const embellama_model *model)
+{
+    const embellama_model_info *info = embellama_model_get_info(model);
     emb_buf_puts(page, "{");
     text_member(page, "name", info->name);
     text_member(page, "path", info->path);
@@ -125,6 +156,7 @@ static void as_json(struct emb_buf *page, const embellama_model_info *info)
     number_member(page, "mapped_bytes", info->mapped_bytes);
     text_member(page, "precision", embellama_precision_name(info->precision));
     text_member(page, "cpu_tier", info->cpu_tier);
+    prompts_member(page, model);
     emb_buf_puts(page, "\"cpu_tiers\":[");
     list_tiers(page, "\"", ",");
     emb_buf_printf(page, "],\"threads\":%d}\n", embellama_cpu_count());
@@ -147,9 +179,10 @@ int emb_cli_inspect(const struct emb_cli_options *options)
     struct emb_buf page;
     emb_buf_init(&page, 1 << 20);
     if (options->json) {
-        as_json(&page, embellama_model_get_info(model));
+        as_json(&page, model);
     } else {
         as_table(&page, embellama_model_get_info(model));
+        prompt_rows(&page, model);
     }
     embellama_model_close(model);
     int code = emb_cli_print(&page);

@@ -22,8 +22,10 @@ const struct emb_cli_command emb_cli_commands[] = {
      emb_cli_embed},
     {"tokenize", EMB_CLI_TOKENIZE, "[OPTION...] [TEXT...]", "Show the tokens of texts.",
      "Prints one {\"ids\": [...], \"tokens\": [...]} a line for each TEXT, or each line of --input FILE,\n"
-     "special tokens included, never truncated.\n",
+     "special tokens included, never truncated. With --decode the texts are lists of token ids, and each\n"
+     "gives one {\"text\": ...}.\n",
      "  embellama tokenize 'unaffable'\n"
+     "  embellama tokenize --decode '101 2054 2003 102'\n"
      "  embellama tokenize --input docs.jsonl --input-format jsonl | head -3\n",
      emb_cli_tokenize},
     {"similarity", EMB_CLI_SIMILARITY, "[OPTION...] A B", "Compare two texts.",

@@ -78,6 +78,8 @@ enum emb_cli_cache_scope { EMB_CLI_CACHE_SERVER, EMB_CLI_CACHE_KEY };
 struct emb_cli_options {
     const char *model;
     const char *input, *field, *output;
+    const char *prompt_name, *prompt;
+    bool decode;
     const char *query;
     int64_t top_n; /* 0: all */
     bool return_documents, raw_scores;

@@ -15,7 +15,23 @@
 struct emb_work_scratch {
     int32_t *ids;
     size_t capacity;
+    char *text; /* with the prompt before it */
+    size_t text_room;
 };
+
+/* The text that --prompt or --prompt-name mean, or the model's default. */
+static int choose_prompt(embellama_text *out, const embellama_model *model, const struct emb_cli_options *options,
+                         embellama_error *error)
+{
+    const char *text = options->prompt ? options->prompt : embellama_prompt(model, options->prompt_name);
+    if (!text && options->prompt_name && strcmp(options->prompt_name, "none") != 0) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "--prompt-name: the model has no prompt \"%.60s\"%s",
+                        options->prompt_name,
+                        embellama_prompt_name(model, 0) ? " (inspect shows them)" : ", nor any other");
+    }
+    *out = (embellama_text){text, text ? strlen(text) : 0};
+    return EMBELLAMA_OK;
+}
 
 int emb_work_init(struct emb_work *work, const embellama_model *model, const struct emb_cli_options *options,
                   bool tokens_only, embellama_error *error)
@@ -24,6 +40,9 @@ int emb_work_init(struct emb_work *work, const embellama_model *model, const str
     int rc = EMBELLAMA_OK;
     if (!tokens_only) {
         rc = emb_cli_limits(options, model, &work->max_length, &work->dim, error);
+    }
+    if (rc == EMBELLAMA_OK && !tokens_only) {
+        rc = choose_prompt(&work->prompt, model, options, error);
     }
     if (rc != EMBELLAMA_OK) {
         return rc;
@@ -71,6 +90,7 @@ void emb_work_deinit(struct emb_work *work)
     drop_items(work);
     for (int i = 0; work->scratch && i < work->threads; i++) {
         emb_free(work->scratch[i].ids);
+        emb_free(work->scratch[i].text);
     }
     emb_free(work->scratch);
     emb_free(work->items);
@@ -107,13 +127,33 @@ static int tokenize_into(const embellama_model *model, embellama_text text, stru
     }
 }
 
+/* Puts the prompt before *text. */
+static bool put_prompt(embellama_text prompt, struct emb_work_scratch *scratch, embellama_text *text)
+{
+    size_t size;
+    if (!emb_add(prompt.size, text->size, &size) || !emb_grow(&scratch->text, &scratch->text_room, size, 1)) {
+        return false;
+    }
+    memcpy(scratch->text, prompt.bytes, prompt.size);
+    if (text->size > 0) {
+        memcpy(scratch->text + prompt.size, text->bytes, text->size);
+    }
+    *text = (embellama_text){scratch->text, size};
+    return true;
+}
+
 static void tokenize_item(void *arg, size_t at, int member)
 {
     struct emb_work *work = arg;
     struct emb_work_item *item = &work->items[at];
     struct emb_work_scratch *scratch = &work->scratch[member];
     *item = (struct emb_work_item){0};
-    item->status = tokenize_into(work->model, work->window->texts[at], scratch, &item->full);
+    embellama_text text = work->window->texts[at];
+    if (work->prompt.size > 0 && !put_prompt(work->prompt, scratch, &text)) {
+        item->status = EMBELLAMA_E_NOMEM;
+        return;
+    }
+    item->status = tokenize_into(work->model, text, scratch, &item->full);
     if (item->status != EMBELLAMA_OK) {
         return;
     }

@@ -22,6 +22,7 @@ struct emb_work {
     size_t max_length; /* tokens of a text; 0: any number */
     size_t dim;        /* values of a vector */
     bool per_token, truncate;
+    embellama_text prompt; /* before each text; the model's or the options' */
     embellama_embed_options embed;
     struct emb_work_item *items;     /* as many as the last window had texts */
     float *vectors;                  /* [n, dim], or [tokens, dim] with per_token */
