@@ -11,9 +11,10 @@ export CTEST_OUTPUT_ON_FAILURE = 1
 cmake = cmake -S . -G Ninja $(CMAKE_FLAGS)
 test_env = EMBELLAMA_TEST_MODEL="$$(scripts/get-model)" && \
 	EMBELLAMA_TEST_PYTHON="$$(scripts/python-venv test tests/api/requirements.txt)" && \
-	export EMBELLAMA_TEST_MODEL EMBELLAMA_TEST_PYTHON
+	EMBELLAMA_TEST_NODE="$$(scripts/node-modules test tests/api/node)" && \
+	export EMBELLAMA_TEST_MODEL EMBELLAMA_TEST_PYTHON EMBELLAMA_TEST_NODE
 
-.PHONY: build serve model test test-arm bench bench-peers bench-serving profile format check asan tsan fuzz install uninstall deps clean help
+.PHONY: build serve model test test-clients test-arm bench bench-peers bench-serving profile format check asan tsan fuzz install uninstall deps clean help
 
 build: ## Build the library and the command (the default)
 	@scripts/install-deps build
@@ -32,6 +33,10 @@ test: ## Build and run all tests
 		$(cmake) -B $(BUILD) -DEMBELLAMA_TESTS=ON
 	@cmake --build $(BUILD)
 	@$(test_env) && ctest --test-dir $(BUILD) -j $(CTEST_JOBS)
+
+test-clients: build model ## Run real clients (Python, JS, Go, Rust, Java, curl) against the server; ARGS="--only python/,go --write"
+	@scripts/install-deps clients
+	@scripts/test-clients $(BUILD) $(ARGS)
 
 test-arm: ## Cross-build for 64-bit ARM and run the kernels' tests under qemu, for CPUs with and without each tier
 	@scripts/install-deps arm
@@ -88,4 +93,4 @@ clean: ## Remove the build folders
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-arm build-check-gcc build-check-clang-14 $(BUILD)-profile
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
