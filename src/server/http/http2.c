@@ -17,12 +17,12 @@
 
 /* ---- Streams ---- */
 
-static void end_session(struct emb_http2 *h, const char *why)
+static void end_session(struct emb_http2 *h, const char *why, uint32_t code)
 {
     if (!h->ending) {
         h->ending = true;
         h->why = why;
-        h->failed |= nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM) != 0;
+        h->failed |= nghttp2_session_terminate_session(h->session, code) != 0;
     }
 }
 
@@ -132,13 +132,35 @@ static struct emb_http2_stream *new_stream(struct emb_http2 *h, int32_t id)
 
 /* ---- What comes ---- */
 
+static bool reset_by_us(const struct emb_http2 *h, int32_t id)
+{
+    for (size_t i = 0; i < RESETS_KNOWN && i < h->reset_count; i++) {
+        if (h->resets[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* nghttp2 passes over a request on a stream that was closed or skipped. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
+{
+    struct emb_http2 *h = arg;
+    bool known = nghttp2_session_get_stream_remote_close(session, hd->stream_id) >= 0;
+    if (hd->type == NGHTTP2_HEADERS && hd->stream_id <= h->last_id && !known && !reset_by_us(h, hd->stream_id)) {
+        end_session(h, "a request on a closed stream", NGHTTP2_STREAM_CLOSED);
+    }
+    return 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct emb_http2 *h = arg;
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h->ending) {
-        return 0;
+    if (h->failed || frame->headers.cat != NGHTTP2_HCAT_REQUEST || h->ending) {
+        return h->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
     }
     struct emb_http2_stream *s = NULL;
+    h->last_id = frame->hd.stream_id;
     if (h->stream_count + h->unfinished < h->limits.streams) {
         s = new_stream(h, frame->hd.stream_id);
     }
@@ -155,10 +177,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      const uint8_t *value, size_t value_size, uint8_t flags, void *arg)
 {
     struct emb_http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    const struct emb_http2 *h = arg;
     (void)flags;
-    (void)arg;
-    if (!s) {
-        return 0;
+    if (!s || h->failed) {
+        return h->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
     }
     if (!s->head_over) {
         emb_http2_head_field(s, name, name_size, value, value_size);
@@ -245,6 +267,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 {
     struct emb_http2 *h = arg;
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (h->failed) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     h->greeted |= frame->hd.type == NGHTTP2_SETTINGS;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) {
         return 0;
@@ -344,9 +369,10 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
     struct emb_http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     uint8_t type = frame->hd.type;
     if (type == NGHTTP2_RST_STREAM) {
+        h->resets[h->reset_count++ % RESETS_KNOWN] = frame->hd.stream_id;
         bool ours = frame->rst_stream.error_code == NGHTTP2_NO_ERROR || (s && s->aborted);
         if (!ours && !emb_http2_guard_reset(&h->guard, h->now)) {
-            end_session(h, h->guard.why);
+            end_session(h, h->guard.why, h->guard.code);
         }
         return 0;
     }
@@ -384,6 +410,7 @@ static int open_session(struct emb_http2 *h)
         rc = nghttp2_option_new(&option);
     }
     if (rc == 0) {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
         nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
         nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
@@ -399,7 +426,7 @@ static int open_session(struct emb_http2 *h)
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
-    return rc == 0 ? submit_settings(h) : rc;
+    return rc == 0 && submit_settings(h) == 0 && !h->failed ? 0 : -1;
 }
 
 struct emb_http2 *emb_http2_new(const struct emb_http2_limits *limits, const struct emb_http2_replies *replies,
@@ -450,11 +477,11 @@ bool emb_http2_feed(struct emb_http2 *h, const char *data, size_t size, uint64_t
         return !h->failed;
     }
     if (!emb_http2_guard_feed(&h->guard, data, size, now)) {
-        end_session(h, h->guard.why);
+        end_session(h, h->guard.why, h->guard.code);
         return !h->failed;
     }
     ssize_t rc = nghttp2_session_mem_recv(h->session, (const uint8_t *)data, size);
-    if (rc < 0) {
+    if (rc < 0 && !h->failed) {
         h->failed = true;
         h->why = nghttp2_strerror((int)rc);
     }
@@ -470,7 +497,7 @@ bool emb_http2_pull(struct emb_http2 *h, struct emb_buf *out, size_t most, uint6
     }
     h->out = out;
     h->out_most = most;
-    while (out->size < most) {
+    while (out->size < most && !h->failed) {
         const uint8_t *data;
         ssize_t size = nghttp2_session_mem_send(h->session, &data);
         if (size <= 0) {
@@ -628,7 +655,7 @@ bool emb_http2_check(struct emb_http2 *h, uint64_t now, bool drained)
     h->now = now;
     if ((h->guard.in_head && now - h->guard.head_since > h->limits.head_ms) ||
         (!h->greeted && now - h->began > h->limits.head_ms)) {
-        end_session(h, "a head took too long to arrive");
+        end_session(h, "a head took too long to arrive", NGHTTP2_ENHANCE_YOUR_CALM);
     }
     for (struct emb_http2_stream *s = h->open; s; s = s->next) {
         if (coming(s) && body_late(s, now)) {

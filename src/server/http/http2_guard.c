@@ -7,7 +7,8 @@
 #define TOKEN 1000
 #define EARN_BYTES 1024
 
-enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, CONTINUATION = 9 };
+enum { DATA = 0, HEADERS = 1, PRIORITY = 2, RST_STREAM = 3, CONTINUATION = 9 };
+enum { PROTOCOL_ERROR = 1, ENHANCE_YOUR_CALM = 11 };
 enum { END_STREAM = 1, END_HEADERS = 4, PADDED = 8 };
 
 /* ---- Buckets ---- */
@@ -56,6 +57,7 @@ void emb_http2_guard_earn(struct emb_http2_guard *g, size_t bytes)
 static bool refuse(struct emb_http2_guard *g, const char *why)
 {
     g->why = why;
+    g->code = ENHANCE_YOUR_CALM;
     return false;
 }
 
@@ -86,6 +88,13 @@ static bool judge(struct emb_http2_guard *g, uint64_t now)
     case HEADERS: return judge_block(g, true, length, flags, now);
     case CONTINUATION: return judge_block(g, false, length, flags, now);
     case RST_STREAM: return emb_http2_guard_reset(g, now);
+    case PRIORITY:
+        if (((g->head[5] & 0x7F) | g->head[6] | g->head[7] | g->head[8]) == 0) {
+            refuse(g, "a priority of no stream"); /* nghttp2 does not look at priorities as we use it */
+            g->code = PROTOCOL_ERROR;
+            return false;
+        }
+        break;
     case DATA:
         if ((length > 0 && (flags & PADDED) == 0) || (flags & END_STREAM) != 0) {
             return true;

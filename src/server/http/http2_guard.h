@@ -37,6 +37,7 @@ struct emb_http2_guard {
     unsigned continuations;
     uint64_t bytes; /* of bodies not yet turned into frames */
     const char *why;
+    uint32_t code; /* of the error (RFC 9113, section 7) */
 };
 
 void emb_http2_guard_init(struct emb_http2_guard *guard, const struct emb_http2_guard_limits *limits, uint64_t now);

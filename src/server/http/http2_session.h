@@ -8,6 +8,8 @@
 
 #define EMB_HTTP2_FIELD_COST 32 /* bytes a field counts beside its name and value (RFC 9113, section 6.5.2) */
 
+#define RESETS_KNOWN 64
+
 struct emb_http2_stream {
     struct emb_http2 *session;
     struct emb_http2_stream *next, *previous; /* in open, oldest first; in closed */
@@ -42,12 +44,16 @@ struct emb_http2 {
     struct emb_http2_guard guard;
     nghttp2_session *session;
     nghttp2_mem mem;
-    size_t memory; /* nghttp2 has */
-    size_t held;   /* by requests not taken */
+    size_t memory; /* nghttp2 has, the reserve apart */
+    size_t reserve_used;
+    size_t held; /* by requests not taken */
     struct emb_http2_stream *open, *last_open;
     struct emb_http2_stream *ready, *last_ready;
     struct emb_http2_stream *closed;
     size_t stream_count, unfinished;
+    int32_t last_id;              /* of a request */
+    int32_t resets[RESETS_KNOWN]; /* streams that we reset last: what their clients sent before they knew is no error */
+    size_t reset_count;
     bool room;
     bool ending; /* the session was ended: input is ignored */
     bool failed;
@@ -60,6 +66,7 @@ struct emb_http2 {
     uint64_t began;
     uint64_t body_bytes, body_at; /* of all bodies, and when some came last */
     uint64_t sent_bytes, sent_at; /* of all replies' bodies */
+    _Alignas(16) char reserve[8192];
 };
 
 /* Refuses a stream; its request is ready to be taken once its head is over. Only the first reason counts. */
