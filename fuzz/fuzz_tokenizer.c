@@ -1,5 +1,6 @@
 /* A tokenizer.json, a zero byte and a text: loads the one and encodes the other, alone and as a
- * pair. Without a zero byte the text is the whole input. */
+ * pair; places must belong to the same ids and lie in the text, and the ids become text again.
+ * Without a zero byte the text is the whole input. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,6 +37,39 @@ static void check_tokens(const struct emb_tokenizer *t, const struct emb_tokens 
     }
 }
 
+static void check_spans(const struct emb_tokenizer *t, embellama_text text, const struct emb_tokens *tokens)
+{
+    struct emb_spans spans = {0};
+    if (emb_tokenizer_encode_spans(t, text, &spans, NULL) != 0 || spans.count != tokens->count) {
+        abort();
+    }
+    for (size_t i = 0; i < spans.count; i++) {
+        const embellama_token *token = &spans.tokens[i];
+        if (token->id != tokens->ids[i] || token->end > text.size || token->begin > token->end ||
+            (token->special ? token->end > 0 : token->begin == token->end) ||
+            emb_utf8_valid_prefix(text.bytes, token->end) != token->end) {
+            abort();
+        }
+    }
+    emb_spans_deinit(&spans);
+}
+
+static void check_decoding(const struct emb_tokenizer *t, const struct emb_tokens *tokens)
+{
+    struct emb_buf all, plain;
+    embellama_error error;
+    emb_buf_init(&all, SIZE_MAX / 2);
+    emb_buf_init(&plain, SIZE_MAX / 2);
+    embellama_ids ids = {tokens->ids, tokens->count};
+    int status = emb_tokenizer_decode(t, ids, false, &all, &error);
+    if (status != emb_tokenizer_decode(t, ids, true, &plain, &error) ||
+        (status != 0 && status != EMBELLAMA_E_UNSUPPORTED) || emb_utf8_valid_prefix(all.data, all.size) != all.size) {
+        abort();
+    }
+    emb_buf_deinit(&all);
+    emb_buf_deinit(&plain);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *zero = size ? memchr(data, 0, size) : NULL;
@@ -54,6 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (emb_tokenizer_encode(t, text, NULL, &tokens, &error) == 0) {
         check_tokens(t, &tokens);
+        check_spans(t, text, &tokens);
+        check_decoding(t, &tokens);
     }
     if (emb_tokenizer_encode(t, text, &text, &tokens, &error) == 0) {
         check_tokens(t, &tokens);
