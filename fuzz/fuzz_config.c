@@ -8,12 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+#include "model/head.h"
 #include "model/metadata.h"
 #include "model/prompts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FILES = 5 };
+enum { FILES = 5, LABELS_LIMIT = 4 << 20 };
 
 static const char *const names[FILES] = {"config.json", "modules.json", "1_Pooling/config.json",
                                          "sentence_bert_config.json", "config_sentence_transformers.json"};
@@ -89,6 +91,28 @@ static void check_prompts(void)
     emb_prompts_deinit(&prompts);
 }
 
+/* A head that is accepted has labels with names or without. */
+static void check_head(struct emb_spec *spec)
+{
+    char **labels = NULL;
+    embellama_error error = {0};
+    int rc = emb_head_from_directory(spec, folder, &error);
+    if (rc == EMBELLAMA_OK) {
+        rc = emb_head_read_labels(&labels, spec, folder, &source, &error);
+    }
+    if (rc != EMBELLAMA_OK && (error.code != rc || error.message[0] == '\0' || labels)) {
+        abort();
+    }
+    size_t total = 0;
+    for (size_t i = 0; labels && i < spec->head.labels; i++) {
+        total += strlen(labels[i]);
+    }
+    if (total > LABELS_LIMIT) {
+        abort();
+    }
+    emb_free(labels);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct emb_spec spec;
@@ -115,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (rc == EMBELLAMA_OK) {
         check_prompts();
+        check_head(&spec);
     }
     return 0;
 }

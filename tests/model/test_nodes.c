@@ -242,6 +242,31 @@ static void test_same_bits(void **state)
     check_same_bits(EMBELLAMA_PRECISION_INT8, NULL);
 }
 
+/* Heads are copied with the rest. */
+static void test_scores(void **state)
+{
+    (void)state;
+    embellama_model *models[2] = {NULL, NULL};
+    float scores[2][TEXTS * 3] = {{0}};
+    const embellama_text query = {"the text of a query", 19};
+    embellama_model_options options = embellama_model_options_default();
+    embellama_embed_options cut = embellama_embed_options_default();
+    cut.truncate = true;
+    for (int numa = 0; numa < 2; numa++) {
+        options.numa = numa;
+        assert_int_equal(
+            embellama_model_open(&models[numa], emb_test_source("tests/golden/tiny-labels"), &options, &error), 0);
+        embellama_ctx *ctx = context(models[numa], numa ? 4 : 1, false);
+        assert_int_equal(embellama_score(ctx, query, texts, TEXTS, &cut, true, scores[numa], NULL, &error), 0);
+        embellama_ctx_free(ctx);
+    }
+    assert_int_equal(embellama_model_get_info(models[1])->numa_nodes, 2);
+    assert_memory_equal(scores[0], scores[1], sizeof scores[0]);
+    assert_true(scores[0][0] != 0);
+    embellama_model_close(models[0]);
+    embellama_model_close(models[1]);
+}
+
 static void test_packed_file(void **state)
 {
     (void)state;
@@ -341,7 +366,7 @@ int main(void)
         cmocka_unit_test(test_threads_stay),       cmocka_unit_test(test_leading),
         cmocka_unit_test(test_same_bits),          cmocka_unit_test(test_packed_file),
         cmocka_unit_test(test_each_reads_its_own), cmocka_unit_test(test_profile),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),          cmocka_unit_test(test_scores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
