@@ -204,14 +204,14 @@ static int load_pair(SSL_CTX *ssl, const struct emb_tls_context *c, embellama_er
     if (SSL_CTX_use_certificate_chain_file(ssl, c->cert) != 1) {
         return fail_file(error, "certificate", c->cert);
     }
-    if (SSL_CTX_use_PrivateKey_file(ssl, c->key, SSL_FILETYPE_PEM) != 1) {
-        unsigned long code = ERR_peek_last_error();
-        if (ERR_GET_LIB(code) == ERR_LIB_X509) {
-            ERR_clear_error();
-            return emb_fail(error, EMBELLAMA_E_INVALID, "the key %.150s is not the one of the certificate %.150s",
-                            c->key, c->cert);
-        }
+    if (SSL_CTX_use_PrivateKey_file(ssl, c->key, SSL_FILETYPE_PEM) != 1 &&
+        ERR_GET_LIB(ERR_peek_last_error()) != ERR_LIB_X509) {
         return fail_file(error, "key", c->key);
+    }
+    if (SSL_CTX_check_private_key(ssl) != 1) { /* also where one is of RSA and the other is not */
+        ERR_clear_error();
+        return emb_fail(error, EMBELLAMA_E_INVALID, "the key %.150s is not the one of the certificate %.150s", c->key,
+                        c->cert);
     }
     return EMBELLAMA_OK;
 }
