@@ -78,7 +78,7 @@ def go(work):
 
 
 def rust(work):
-    need("cargo", (1, 85), "--version")
+    need("cargo", (1, 95), "--version")
     folder = copied(work, "rust")
     call(["cargo", "build", "--quiet", "--jobs", "2"], folder, CARGO_TARGET_DIR=os.path.join(folder, "target"))
     return {"rust": [os.path.join(folder, "target", "debug", "clients")]}

@@ -1,12 +1,12 @@
 """LlamaIndex: its OpenAI, Ollama and text-embeddings-inference classes."""
 import asyncio
 
-from features import BATCH, MODEL, SETUP, TEXTS, URL, Client, raises, same, same_batch, says
+from features import BATCH, MODEL, NAMES, SETUP, TEXTS, URL, Client, raises, same, same_batch, says
 from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
 
-PLAIN = [t for t in BATCH if "\n" not in t]
+WHOLE = [n for n in NAMES if TEXTS[n]]  # text-embeddings-inference takes no empty text
 
 client = Client("llama-index-embeddings-openai", "llama-index-embeddings-openai", "OpenAI")
 
@@ -81,7 +81,7 @@ def _():
 
 @tei.feature("batch")
 def _():
-    same_batch(teis().get_text_embedding_batch(BATCH))
+    same_batch(teis().get_text_embedding_batch([TEXTS[n] for n in WHOLE]), WHOLE)
 
 
 @tei.feature("too long")
