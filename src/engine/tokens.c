@@ -32,8 +32,8 @@ int embellama_tokenize(const embellama_model *model, embellama_text text, const 
     return rc;
 }
 
-int embellama_tokenize_spans(const embellama_model *model, embellama_text text, embellama_token *tokens, size_t capacity,
-                             size_t *count, embellama_error *error)
+int embellama_tokenize_spans(const embellama_model *model, embellama_text text, embellama_token *tokens,
+                             size_t capacity, size_t *count, embellama_error *error)
 {
     struct emb_spans spans = {0};
     if (!model->loaded.tokenizer) {
