@@ -147,7 +147,8 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 {
     struct emb_http2 *h = arg;
     bool known = nghttp2_session_get_stream_remote_close(session, hd->stream_id) >= 0;
-    if (hd->type == NGHTTP2_HEADERS && hd->stream_id <= h->last_id && !known && !reset_by_us(h, hd->stream_id)) {
+    if (hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 && hd->stream_id <= h->last_id && !known &&
+        !reset_by_us(h, hd->stream_id)) {
         end_session(h, "a request on a closed stream", NGHTTP2_STREAM_CLOSED);
     }
     return 0;
