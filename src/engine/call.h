@@ -1,4 +1,4 @@
-/* One call of a context, whatever it computes: what score.c and context.c share. */
+/* One call of a context, whatever it computes: what scoring.c and context.c share. */
 #ifndef EMB_CALL_H
 #define EMB_CALL_H
 

@@ -26,8 +26,9 @@ enum { IDS = 1024 };
 static const struct {
     embellama_precision precision;
     double real, tiny; /* few dimensions average little out */
-} floors[] = {
-    {EMBELLAMA_PRECISION_F32, 1e-4, 1e-4}, {EMBELLAMA_PRECISION_BF16, 0.05, 0.1}, {EMBELLAMA_PRECISION_INT8, 0.25, 0.4}};
+} floors[] = {{EMBELLAMA_PRECISION_F32, 1e-4, 1e-4},
+              {EMBELLAMA_PRECISION_BF16, 0.05, 0.1},
+              {EMBELLAMA_PRECISION_INT8, 0.25, 0.4}};
 
 struct fixture {
     embellama_model *model;
