@@ -35,7 +35,7 @@ static void take(struct emb_http1 *p, struct outcome *out)
     const char *head = r->head.data;
     out->requests++;
     out->sum = sum_text(out->sum, head + r->path, strlen(head + r->path));
-    check(head[r->path] == '/');
+    check(head[r->path] == '/' || strcmp(head + r->path, "*") == 0);
     for (size_t i = 0; i < r->header_count; i++) {
         const char *name = head + r->headers[i].name, *value = head + r->headers[i].value;
         check(*name && !strpbrk(name, " :\r\n") && !strpbrk(value, "\r\n"));

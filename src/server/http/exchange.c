@@ -263,6 +263,11 @@ void emb_exchange_dispatch(struct emb_exchange *x)
     if (emb_admission_greet(x, match.allow)) {
         return;
     }
+    if (strcmp(path, "*") == 0) {
+        emb_exchange_add_header(x, "allow", "GET, HEAD, POST, OPTIONS");
+        emb_exchange_reply(x, 204, NULL, NULL);
+        return;
+    }
     if (match.allow[0] != '\0' && result != EMB_ROUTE_OK) {
         emb_exchange_add_header(x, "allow", match.allow);
     }

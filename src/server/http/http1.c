@@ -14,6 +14,7 @@
 #include "base/mem.h"
 
 #define MAX_EMPTY_LINES 4 /* before a request; some clients end a body with one */
+#define AUTHORITY_MAX 300 /* a name and a port */
 #define VERSION_LINE 48   /* method, spaces and version beside the target */
 #define CHUNK_LINE 24     /* framing a chunk may cost before it counts as padding */
 #define BODY_STEP 65536   /* memory a Content-Length gets before its bytes come */
@@ -43,6 +44,7 @@ struct emb_http1 {
     uint64_t body_fed; /* bytes of body and framing before it */
     uint64_t chunks;
     size_t header_capacity;
+    uint32_t authority; /* of the target, behind the head; 0: none */
     int status;
     const char *message;
 };
@@ -259,6 +261,7 @@ static bool start(struct emb_http1 *p)
     p->trailer_bytes = p->name_length = p->header_capacity = 0;
     p->body_fed = p->chunks = 0;
     p->lines = 0;
+    p->authority = 0;
     return true;
 }
 
@@ -332,6 +335,48 @@ static bool token_char(char c)
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
+/* "GET http://authority/path" becomes "GET /path" (RFC 9112, 3.2.2); the authority is kept behind the head, where room is now. */
+static enum emb_http1_event strip_authority(struct emb_http1 *p)
+{
+    struct emb_buf *head = &p->request->head;
+    char host[AUTHORITY_MAX + 1], *space = memchr(head->data, ' ', head->size);
+    char *target = space ? space + 1 : head->data;
+    size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+    if (scheme == 0) {
+        return EMB_HTTP1_MORE;
+    }
+    size_t size = strcspn(target + scheme, "/?# \r");
+    if (size == 0 || size > AUTHORITY_MAX) {
+        return refuse(p, 400, "The authority of the request target is malformed");
+    }
+    memcpy(host, target + scheme, size);
+    host[size] = '\0';
+    if (!emb_http1_host_valid(host)) {
+        return refuse(p, 400, "The authority of the request target is malformed");
+    }
+    char *path = target + scheme + size;
+    if (*path != '/') {
+        *--path = '/'; /* over the authority's last byte, which host has */
+    }
+    memmove(target, path, (size_t)(head->data + head->size - path));
+    head->size -= (size_t)(path - target);
+    head->data[head->size] = '\0';
+    p->authority = (uint32_t)head->size + 1;
+    memcpy(head->data + p->authority, host, size + 1);
+    return EMB_HTTP1_MORE;
+}
+
+/* The target's authority counts, not what the Host field says. */
+static void set_host(struct emb_http1 *p)
+{
+    struct emb_http1_request *r = p->request;
+    for (size_t i = 0; p->authority > 0 && i < r->header_count; i++) {
+        if (strcmp(r->head.data + r->headers[i].name, "host") == 0) {
+            r->headers[i].value = p->authority;
+        }
+    }
+}
+
 const char *emb_http1_target_wrong(const char *target, size_t size)
 {
     if (size == 0 || *target != '/') {
@@ -345,7 +390,7 @@ const char *emb_http1_target_wrong(const char *target, size_t size)
     return NULL;
 }
 
-/* "METHOD SP /target SP HTTP/1.x CR LF", with nothing else between. */
+/* "METHOD SP /target SP HTTP/1.x CR LF", with nothing else between; or "OPTIONS SP * ...". */
 static enum emb_http1_event check_request_line(struct emb_http1 *p, size_t *target_end)
 {
     const char *head = p->request->head.data;
@@ -370,7 +415,8 @@ static enum emb_http1_event check_request_line(struct emb_http1 *p, size_t *targ
     if ((size_t)(end - target) > p->limits.target) {
         return refuse(p, 414, "The request target is too long");
     }
-    const char *wrong = emb_http1_target_wrong(target, (size_t)(end - target));
+    bool all = strncmp(head, "OPTIONS * ", 10) == 0;
+    const char *wrong = all ? NULL : emb_http1_target_wrong(target, (size_t)(end - target));
     if (wrong) {
         return refuse(p, 400, wrong);
     }
@@ -488,7 +534,7 @@ static enum emb_http1_event parse_head(struct emb_http1 *p)
 {
     struct emb_http1_request *r = p->request;
     size_t target_end = 0;
-    if (check_request_line(p, &target_end) == EMB_HTTP1_REFUSED) {
+    if (strip_authority(p) == EMB_HTTP1_REFUSED || check_request_line(p, &target_end) == EMB_HTTP1_REFUSED) {
         return EMB_HTTP1_REFUSED;
     }
     llhttp_execute(&p->llhttp, r->head.data, r->head.size);
@@ -503,6 +549,7 @@ static enum emb_http1_event parse_head(struct emb_http1 *p)
     if (check_fields(p) == EMB_HTTP1_REFUSED) {
         return EMB_HTTP1_REFUSED;
     }
+    set_host(p);
     uint64_t length = p->llhttp.content_length;
     if (count_headers(r, "content-length") == 1 && length > 0 &&
         !emb_buf_reserve(&r->body, (length < BODY_STEP ? (size_t)length : BODY_STEP) + emb_http1_padding)) {

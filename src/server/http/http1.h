@@ -31,7 +31,7 @@ struct emb_http1_request {
     struct emb_buf head;
     struct emb_http1_header *headers;
     size_t header_count;
-    uint32_t method, path; /* offsets into head; the path lacks the query */
+    uint32_t method, path; /* offsets into head; the path lacks the query; "*" of OPTIONS: the whole server */
     bool parsed;           /* method and path are set */
     bool keep_alive;
     bool old;            /* HTTP/1.0 */
