@@ -119,7 +119,8 @@ static const struct http1_case http1_cases[] = {
     CASE("method with a bracket", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 0, 400),
     CASE("absolute target", "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 1, 0),
     CASE("absolute target of nothing", "GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", 0, 400),
-    CASE("asterisk", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 0, 400),
+    CASE("asterisk", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 1, 0),
+    CASE("asterisk of GET", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", 0, 400),
     CASE("fragment", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", 0, 400),
     CASE("bytes above ascii in the target", "GET /\xC3\xA9 HTTP/1.1\r\nHost: a\r\n\r\n", 0, 400),
 
