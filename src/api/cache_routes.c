@@ -71,7 +71,7 @@ static int read_warm(struct emb_embed_request *r, struct emb_json_value body)
         emb_options_prompt(&r->inputs, body, &r->refusal) != 0) {
         return -1;
     }
-    if (!r->inputs.cache) {
+    if (!r->inputs.cache || emb_cache_stats(r->inputs.cache).budget == 0) {
         return emb_refuse(&r->refusal, 400, "invalid_request_error", NULL, "cache_off",
                           "There is no cache to fill: the server keeps none (--cache-size), or this request's "
                           "cache-control or limit of tokens rules it out.");
@@ -83,7 +83,7 @@ static int read_warm(struct emb_embed_request *r, struct emb_json_value body)
         return emb_refuse_invalid(&r->refusal, "texts", "'$.texts' is invalid: it may hold %d texts, but it holds %zu.",
                                   WARM_TEXTS, emb_json_size(texts));
     }
-    return emb_embed_list(r, "texts", texts);
+    return emb_embed_list_strings(r, "texts", texts);
 }
 
 static void begin_warm(const struct emb_embed_request *r, struct emb_buf *out)

@@ -8,6 +8,7 @@
 #include "api/json_request.h"
 #include "api/served_model.h"
 #include "api/texts.h"
+#include "api/token_list.h"
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "server/http/exchange.h"
@@ -273,8 +274,8 @@ static void write_tokens(struct emb_json_request *q, const embellama_token *toke
 static int tokenize(struct emb_json_request *q, struct emb_json_value body)
 {
     embellama_text text = {0};
-    embellama_error error = {0};
-    size_t count = 0, room;
+    embellama_token *tokens;
+    size_t count;
     if (emb_served_model_check(q->model, q->model_name, body, false, &q->refusal) != 0 ||
         emb_member_text(body, "text", &text, &q->refusal) != 0) {
         return -1;
@@ -282,19 +283,12 @@ static int tokenize(struct emb_json_request *q, struct emb_json_value body)
     if (!text.bytes) {
         return emb_refuse_invalid(&q->refusal, "text", "invalid request: you must provide a text");
     }
-    int rc = embellama_tokenize_spans(q->model, text, NULL, 0, &count, &error);
-    room = count;
-    embellama_token *tokens = rc == EMBELLAMA_OK ? emb_alloc(room, sizeof *tokens) : NULL;
-    if (tokens) {
-        rc = embellama_tokenize_spans(q->model, text, tokens, room, &count, &error);
-    } else if (rc == EMBELLAMA_OK) {
-        rc = EMBELLAMA_E_NOMEM;
+    if (emb_token_list(&tokens, &count, q->model, text, "text", &q->refusal) != 0) {
+        return -1;
     }
-    if (rc == EMBELLAMA_OK) {
-        write_tokens(q, tokens, count);
-    }
+    write_tokens(q, tokens, count);
     emb_free(tokens);
-    return rc == EMBELLAMA_OK ? 0 : emb_refuse_status(&q->refusal, "text", rc, NULL);
+    return 0;
 }
 
 void emb_cohere_tokenize(struct emb_server *server, struct emb_exchange *x)

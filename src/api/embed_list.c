@@ -62,3 +62,20 @@ int emb_embed_list(struct emb_embed_request *r, const char *member, struct emb_j
     }
     return rc;
 }
+
+int emb_embed_list_strings(struct emb_embed_request *r, const char *member, struct emb_json_value list)
+{
+    size_t i = 0;
+    int rc = emb_embed_list_check(r, member, emb_json_size(list));
+    for (struct emb_json_iter it = emb_json_iterate(list); rc == 0 && emb_json_next(&it); i++) {
+        char name[48];
+        embellama_text text;
+        snprintf(name, sizeof name, "%s[%zu]", member, i);
+        if (!emb_json_string(it.value, &text.bytes, &text.size)) {
+            return emb_refuse_invalid(&r->refusal, name, "'$.%s' is invalid: it must be a string, but it is %s.", name,
+                                      emb_member_type(it.value));
+        }
+        rc = emb_embed_inputs_add_text(&r->inputs, name, text, &r->refusal);
+    }
+    return rc;
+}

@@ -7,6 +7,9 @@
 /* Adds what v, the body's member of that name, holds. Returns 0, or -1 with the refusal filled; an empty list is refused. */
 int emb_embed_list(struct emb_embed_request *r, const char *member, struct emb_json_value v);
 
+/* Adds the strings of a list and takes nothing else; messages count them from 0. */
+int emb_embed_list_strings(struct emb_embed_request *r, const char *member, struct emb_json_value list);
+
 /* One more input, a text or a list of token ids. */
 int emb_embed_list_add(struct emb_embed_request *r, const char *name, struct emb_json_value v);
 

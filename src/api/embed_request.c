@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/body_json.h"
 #include "api/embed_terms.h"
+#include "api/json_request.h"
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "server/http/exchange.h"
@@ -317,23 +317,11 @@ static void submit(struct request *q)
 static void read_body(struct request *q)
 {
     struct emb_json *json = NULL;
-    embellama_error error = {0};
     uint64_t start = uv_hrtime();
-    int rc = emb_body_parse(&json, q->body, q->body_size, &error);
-    if (rc == EMBELLAMA_E_NOMEM) {
-        emb_refuse_nomem(&q->r.refusal);
+    if (emb_json_read_body(&json, q->body, q->body_size, &q->r.refusal) != 0) {
         return;
     }
-    if (rc != EMBELLAMA_OK) {
-        emb_refuse_invalid(&q->r.refusal, NULL, "We could not parse the JSON body of your request. (HINT: %s.)",
-                           error.message);
-        return;
-    }
-    struct emb_json_value root = emb_json_root(json);
-    if (emb_json_type(root) != EMB_JSON_OBJECT) {
-        emb_refuse_invalid(&q->r.refusal, NULL, "The body of your request must be a JSON object, but it is %s.",
-                           emb_json_type_name(emb_json_type(root)));
-    } else if (q->r.dialect->read(&q->r, root) == 0) {
+    if (q->r.dialect->read(&q->r, emb_json_root(json)) == 0) {
         emb_embed_inputs_prepare(&q->r.inputs, &q->r.refusal);
     }
     emb_json_free(json);
@@ -502,13 +490,8 @@ static void start_reading(struct request *q)
 static int check_early(struct emb_server *server, struct emb_exchange *x, struct emb_embed_terms *terms,
                        struct emb_refusal *refusal)
 {
-    const char *content_type = emb_exchange_header(x, "content-type");
-    if (!emb_body_is_json(content_type)) {
-        char excerpt[80];
-        return emb_refuse(refusal, 415, "invalid_request_error", NULL, "unsupported_media_type",
-                          "The body of your request must be JSON, but its Content-Type is '%s'. Send 'Content-Type: "
-                          "application/json'.",
-                          emb_excerpt(content_type, strlen(content_type), excerpt, sizeof excerpt));
+    if (emb_json_check_type(x, refusal) != 0) {
+        return -1;
     }
     return emb_embed_terms_read(terms, x, emb_server_options(server)->request_timeout_ms, refusal);
 }

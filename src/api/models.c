@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/ollama.h"
 #include "api/served_model.h"
 #include "base/json_write.h"
 #include "server/http/exchange.h"
@@ -43,13 +44,9 @@ static void write_others(struct emb_buf *out, const char *name, const embellama_
                    "\"tokenizer_url\":null,\"features\":null,\"model\":",
                    task);
     emb_json_write_cstring(out, name);
-    emb_buf_printf(out, ",\"type\":\"model\",\"capabilities\":[\"%s\"],\"details\":{\"format\":\"%s\",\"family\":",
-                   info->labels > 0 ? "rerank" : "embedding", info->format);
-    emb_json_write_cstring(out, info->family);
-    emb_buf_puts(out, ",\"families\":[");
-    emb_json_write_cstring(out, info->family);
-    emb_buf_printf(out, "],\"parameter_size\":\"%.1fM\",\"quantization_level\":\"%s\"}", (double)info->parameters / 1e6,
-                   embellama_precision_name(info->precision));
+    emb_buf_printf(
+        out, ",\"type\":\"model\",\"capabilities\":[\"%s\"],\"details\":", info->labels > 0 ? "rerank" : "embedding");
+    emb_ollama_write_details(out, info);
     emb_buf_printf(out,
                    ",\"meta\":{\"n_vocab\":%zu,\"n_ctx_train\":%zu,\"n_embd\":%zu,\"n_params\":%" PRIu64
                    ",\"size\":%" PRIu64 "}",

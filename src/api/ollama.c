@@ -106,28 +106,31 @@ static int read_dimensions(struct emb_embed_request *r, struct emb_json_value bo
     return 0;
 }
 
+static bool all_strings(struct emb_json_value list)
+{
+    struct emb_json_iter it = emb_json_iterate(list);
+    bool strings = emb_json_type(list) == EMB_JSON_ARRAY;
+    while (strings && emb_json_next(&it)) {
+        strings = emb_json_type(it.value) == EMB_JSON_STRING;
+    }
+    return strings;
+}
+
 /* A text or a list of texts. Without any, or with an empty one, the request only asks for the model to be loaded. */
 static int read_input(struct emb_embed_request *r, struct emb_json_value body)
 {
     struct emb_json_value v;
-    embellama_text text;
-    char name[32];
-    if (!emb_member(body, "input", &v) || (emb_json_string(v, &text.bytes, &text.size) && text.size == 0)) {
+    embellama_text text = {0};
+    if (!emb_member(body, "input", &v)) {
         return 0;
     }
-    if (emb_json_type(v) == EMB_JSON_STRING) {
-        return emb_embed_list_add(r, "input", v);
+    if (emb_json_string(v, &text.bytes, &text.size)) {
+        return text.size > 0 ? emb_embed_inputs_add_text(&r->inputs, "input", text, &r->refusal) : 0;
     }
-    if (emb_json_type(v) != EMB_JSON_ARRAY) {
+    if (!all_strings(v)) {
         return emb_refuse_invalid(&r->refusal, "input", "invalid input type");
     }
-    int rc = emb_json_size(v) > 0 ? emb_embed_list_check(r, "input", emb_json_size(v)) : 0;
-    for (struct emb_json_iter it = emb_json_iterate(v); rc == 0 && emb_json_next(&it);) {
-        snprintf(name, sizeof name, "input[%zu]", r->inputs.count);
-        rc = emb_json_type(it.value) == EMB_JSON_STRING ? emb_embed_list_add(r, name, it.value)
-                                                        : emb_refuse_invalid(&r->refusal, name, "invalid input type");
-    }
-    return rc;
+    return emb_json_size(v) > 0 ? emb_embed_list_strings(r, "input", v) : 0;
 }
 
 static int read_embed(struct emb_embed_request *r, struct emb_json_value body)

@@ -267,22 +267,10 @@ static int read_similarity(struct emb_embed_request *r, struct emb_json_value bo
                                   "strings.");
     }
     if (check_texts(r, s, "source_sentence", source) != 0 || check_texts(r, s, "sentences", sentences) != 0 ||
-        emb_embed_list_check(r, "sentences", emb_json_size(sentences)) != 0 ||
         emb_embed_list_add(r, "source_sentence", source) != 0) {
         return -1;
     }
-    for (struct emb_json_iter it = emb_json_iterate(sentences); emb_json_next(&it);) {
-        char name[48];
-        snprintf(name, sizeof name, "sentences[%zu]", r->inputs.count - 1);
-        if (emb_json_type(it.value) != EMB_JSON_STRING) {
-            return emb_refuse_invalid(&r->refusal, name, "'$.%s' is invalid: it must be a string, but it is %s.", name,
-                                      emb_member_type(it.value));
-        }
-        if (emb_embed_list_add(r, name, it.value) != 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return emb_embed_list_strings(r, "sentences", sentences);
 }
 
 static size_t count_sentences(const struct emb_embed_request *r)
