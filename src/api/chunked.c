@@ -72,9 +72,9 @@ static int read_chunk(struct emb_embed_request *r, struct chunked *k, struct emb
         return -1;
     }
     size = most;
-    if (emb_member_int(v, "size", 1, most, &size, &r->refusal) != 0 ||
-        emb_member_int(v, "overlap", 0, size - 1, &overlap, &r->refusal) != 0 ||
-        emb_member_word(v, "by", ways, &way, &r->refusal) != 0) {
+    if (emb_member_int(v, "chunk.size", 1, most, &size, &r->refusal) != 0 ||
+        emb_member_int(v, "chunk.overlap", 0, size - 1, &overlap, &r->refusal) != 0 ||
+        emb_member_word(v, "chunk.by", ways, &way, &r->refusal) != 0) {
         return -1;
     }
     k->options = (struct emb_chunk_options){

@@ -9,7 +9,8 @@
 bool emb_member(struct emb_json_value body, const char *key, struct emb_json_value *out)
 {
     struct emb_json_value v;
-    if (!emb_json_get(body, key, &v) || emb_json_type(v) == EMB_JSON_NULL) {
+    const char *dot = strrchr(key, '.');
+    if (!emb_json_get(body, dot ? dot + 1 : key, &v) || emb_json_type(v) == EMB_JSON_NULL) {
         return false;
     }
     *out = v;

@@ -110,8 +110,8 @@ def test_late_and_too_long(server):
 
 
 @pytest.mark.parametrize("more, param", [
-    ({"chunk": 7}, "chunk"), ({"chunk": {"size": 0}}, "size"), ({"chunk": {"size": 511}}, "size"), ({"chunk": {"size": "a"}}, "size"),
-    ({"chunk": {"size": 5, "overlap": 5}}, "overlap"), ({"chunk": {"by": "page"}}, "by"), ({"late_chunking": 1, "chunk": {}}, "late_chunking"),
+    ({"chunk": 7}, "chunk"), ({"chunk": {"size": 0}}, "chunk.size"), ({"chunk": {"size": 511}}, "chunk.size"), ({"chunk": {"size": "a"}}, "chunk.size"),
+    ({"chunk": {"size": 5, "overlap": 5}}, "chunk.overlap"), ({"chunk": {"by": "page"}}, "chunk.by"), ({"late_chunking": 1, "chunk": {}}, "late_chunking"),
     ({"chunk": {"size": 1}, "input": "word " * 2100}, "input"), ({"chunk": {}, "input": [[101]]}, "input[0]"), ({"chunk": {}, "input": []}, "input"),
     ({"chunk": {}, "input": None}, "input"), ({"late_chunking": True, "input": ["a", ""]}, "input[1]"),
     ({"late_chunking": True, "truncate": "START"}, "truncate"), ({"late_chunking": True, "input": ["word " * 400] * 2}, "input")])
