@@ -363,6 +363,40 @@ static void test_identical_inputs(void **state)
 }
 
 /* The ids that are read are those of someone who still waits. */
+/* Of the same ids the same must be wanted. */
+static void test_identical_tasks(void **state)
+{
+    static const struct emb_task tasks[] = {{EMB_TASK_SCORE, 1},  {EMB_TASK_SCORE, 2}, {EMB_TASK_RAW, 0},
+                                            {EMB_TASK_TOKENS, 0}, {EMB_TASK_EMBED, 0}, {EMB_TASK_SCORE, 1}};
+    static const int32_t ids[] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2};
+    static const uint32_t counts[] = {2, 2, 2, 2, 2, 2};
+    enum { INPUTS = 6 };
+    (void)state;
+    struct emb_queue *q = emb_queue_new();
+    bool done[INPUTS + 1] = {false};
+    struct work w = {.inputs = INPUTS, .done = done};
+    struct emb_queue_request request = {
+        .inputs = INPUTS, .ids = ids, .counts = counts, .tasks = tasks, .priority = 1, .owner = &w};
+    assert_non_null(emb_queue_add(q, &request, 0));
+    assert_int_equal(emb_queue_counts(q)->shared, 1);
+    /* A job of embeddings alone joins the one among them. */
+    struct work plain = {.inputs = 1, .done = done + INPUTS};
+    request = (struct emb_queue_request){.inputs = 1, .ids = ids, .counts = counts, .priority = 1, .owner = &plain};
+    assert_non_null(emb_queue_add(q, &request, 0));
+    assert_int_equal(emb_queue_counts(q)->shared, 2);
+    size_t units = 0, waiters = 0;
+    for (struct emb_queue_unit *unit; (unit = emb_queue_peek(q)) != NULL; units++) {
+        struct emb_siphash hash = emb_queue_hash(q, &unit->task, ids, 2);
+        assert_true(hash.low == unit->hash.low && hash.high == unit->hash.high);
+        emb_queue_take(q, unit);
+        waiters += pop_all(q, unit);
+    }
+    assert_int_equal(units, 5);
+    assert_int_equal(waiters, INPUTS + 1);
+    check_empty(q);
+    emb_queue_free(q);
+}
+
 static void test_ids_of_who_left(void **state)
 {
     (void)state;
@@ -607,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_huge_is_not_starved),
         cmocka_unit_test(test_coming_back_gains_nothing),
         cmocka_unit_test(test_identical_inputs),
+        cmocka_unit_test(test_identical_tasks),
         cmocka_unit_test(test_ids_of_who_left),
         cmocka_unit_test(test_joins_what_is_taken),
         cmocka_unit_test(test_lost_come_first),

@@ -15,9 +15,28 @@
 #include "base/status.h"
 #include "pool/threads.h"
 
-enum { DIM = 3, CONTEXT = 4096, BUDGET = 1024, BAD = 666, MOST_BATCHES = 4096 };
+enum { DIM = 3, LABELS = 2, CONTEXT = 4096, BUDGET = 1024, BAD = 666, MOST_BATCHES = 4096 };
 
-/* The engine: an input's vector is its first id, its count and the sum of its ids. */
+/* Value k of those an input gets: of its vector the first id, the count and the sum of the ids; of other kinds something that no other
+ * task of the same ids gets. */
+static float value_of(const struct emb_task *task, const int32_t *ids, uint32_t count, size_t k)
+{
+    if (task && task->kind != EMB_TASK_EMBED) {
+        return (float)(ids[0] + (int32_t)(task->kind * 100000 + task->second * 1000 + k));
+    }
+    float sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += (float)ids[i];
+    }
+    return k == 0 ? (float)ids[0] : k == 1 ? (float)count : sum;
+}
+
+static size_t values_of(const struct emb_task *task, uint32_t count)
+{
+    return emb_task_values(task, count, DIM, LABELS);
+}
+
+/* The engine. */
 struct engine {
     pthread_mutex_t lock;
     pthread_cond_t moved;
@@ -26,6 +45,7 @@ struct engine {
     size_t batches;
     size_t inputs[MOST_BATCHES];
     size_t tokens[MOST_BATCHES];
+    bool tasks[MOST_BATCHES];        /* some were given */
     int32_t firsts[MOST_BATCHES][8]; /* first ids of each batch's first inputs */
     int started, stopped;
     int fail_start; /* the worker whose start fails, counted from 1 */
@@ -63,6 +83,7 @@ static void pass_gate(struct engine *e, const struct emb_pool_batch *batch)
         at += batch->counts[i];
     }
     e->tokens[n] = at;
+    e->tasks[n] = batch->tasks != NULL;
     e->entered++;
     pthread_cond_broadcast(&e->moved);
     while (e->permits == 0) {
@@ -76,13 +97,12 @@ static void engine_run(void *state, struct emb_pool_batch *batch)
 {
     pass_gate(state, batch);
     const int32_t *ids = batch->ids;
+    float *v = batch->vectors;
     for (size_t i = 0; i < batch->inputs; i++) {
-        float *v = batch->vectors + i * DIM;
-        v[0] = (float)ids[0];
-        v[1] = (float)batch->counts[i];
-        v[2] = 0;
-        for (size_t k = 0; k < batch->counts[i]; k++) {
-            v[2] += (float)ids[k];
+        const struct emb_task *task = batch->tasks ? &batch->tasks[i] : NULL;
+        size_t n = values_of(task, batch->counts[i]);
+        for (size_t k = 0; k < n; k++) {
+            *v++ = value_of(task, ids, batch->counts[i], k);
         }
         batch->statuses[i] = ids[0] == BAD ? EMBELLAMA_E_NOT_FINITE : EMBELLAMA_OK;
         ids += batch->counts[i];
@@ -166,23 +186,40 @@ static void work_free(struct work *w)
 {
     free((void *)(uintptr_t)w->job.ids);
     free((void *)(uintptr_t)w->job.counts);
+    free((void *)(uintptr_t)w->job.tasks);
+    free((void *)(uintptr_t)w->job.places);
     free(w->job.vectors);
     free(w->job.statuses);
     free(w);
+}
+
+/* Gives a job tasks, and room for what they get. */
+static void give_tasks(struct work *w, const struct emb_task *tasks)
+{
+    struct emb_task *own = calloc(w->job.inputs, sizeof *own);
+    size_t *places = calloc(w->job.inputs, sizeof *places), values = 0;
+    for (size_t i = 0; i < w->job.inputs; i++) {
+        own[i] = tasks[i];
+        places[i] = values;
+        values += values_of(&tasks[i], w->job.counts[i]);
+    }
+    free(w->job.vectors);
+    w->job.tasks = own;
+    w->job.places = places;
+    w->job.vectors = calloc(values, sizeof(float));
 }
 
 static void check_results(const struct work *w)
 {
     const int32_t *ids = w->job.ids;
     for (size_t i = 0; i < w->job.inputs; i++) {
-        float sum = 0;
-        for (size_t k = 0; k < w->job.counts[i]; k++) {
-            sum += (float)ids[k];
-        }
+        const struct emb_task *task = w->job.tasks ? &w->job.tasks[i] : NULL;
+        const float *v = w->job.vectors + (task ? w->job.places[i] : i * DIM);
+        size_t n = values_of(task, w->job.counts[i]);
         assert_int_equal(w->job.statuses[i], ids[0] == BAD ? EMBELLAMA_E_NOT_FINITE : EMBELLAMA_OK);
-        assert_true(w->job.vectors[i * DIM] == (float)ids[0]);
-        assert_true(w->job.vectors[i * DIM + 1] == (float)w->job.counts[i]);
-        assert_true(w->job.vectors[i * DIM + 2] == sum);
+        for (size_t k = 0; k < n; k++) {
+            assert_true(v[k] == value_of(task, ids, w->job.counts[i], k));
+        }
         ids += w->job.counts[i];
     }
 }
@@ -190,7 +227,7 @@ static void check_results(const struct work *w)
 static struct emb_pool_engine engine_of(struct fixture *f)
 {
     return (struct emb_pool_engine){
-        .arg = &f->self, .dim = DIM, .start = engine_start, .run = engine_run, .stop = engine_stop};
+        .arg = &f->self, .dim = DIM, .labels = LABELS, .start = engine_start, .run = engine_run, .stop = engine_stop};
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -628,6 +665,123 @@ static int start_three(struct fixture *f, const struct emb_pool_engine *engine, 
     return rc;
 }
 
+/* ---- Kinds of work ---- */
+
+/* Several kinds in one batch, each with what it asked for; and the same ids are shared only where the same is wanted of them. */
+static void test_tasks(void **state)
+{
+    static const struct emb_task tasks[] = {{EMB_TASK_TOKENS, 0}, {EMB_TASK_EMBED, 0}, {EMB_TASK_SCORE, 2},
+                                            {EMB_TASK_SCORE, 3},  {EMB_TASK_RAW, 0},   {EMB_TASK_SCORE, 2}};
+    (void)state;
+    struct fixture f;
+    set_up_with(&f, 1, 100, BUDGET);
+    struct work *first = occupy(&f);
+    struct work *mixed = work_new(&f, 6, 5, 10), *plain = work_new(&f, 1, 5, 10), *raw = work_new(&f, 2, 5, 10);
+    for (size_t i = 5; i < 30; i++) {
+        ((int32_t *)(uintptr_t)mixed->job.ids)[i] = mixed->job.ids[i % 5];
+    }
+    give_tasks(mixed, tasks);
+    give_tasks(raw, (const struct emb_task[]){{EMB_TASK_RAW, 0}, {EMB_TASK_TOKENS, 0}});
+    submit(&f, mixed);
+    submit(&f, plain);
+    submit(&f, raw);
+    open_gate(&f.engine, -1);
+    until_done(&f, 4);
+    assert_int_equal(f.engine.batches, 2);
+    assert_int_equal(f.engine.inputs[1], 5 + 1);
+    assert_false(f.engine.tasks[0]);
+    assert_true(f.engine.tasks[1]);
+    assert_int_equal(emb_scheduler_stats(f.scheduler).shared, 3);
+    check_results(mixed);
+    check_results(plain);
+    check_results(raw);
+    /* A batch of embeddings after it is one again. */
+    struct work *after = work_new(&f, 2, 5, 10);
+    submit(&f, after);
+    until_done(&f, 5);
+    assert_false(f.engine.tasks[2]);
+    check_results(after);
+    work_free(first);
+    work_free(mixed);
+    work_free(plain);
+    work_free(raw);
+    work_free(after);
+    tear_down(&f);
+}
+
+/* A batch's values are bounded, however many tokens it may have. */
+static void test_bounded_values(void **state)
+{
+    enum { INPUTS = 10, COUNT = 1000 };
+    (void)state;
+    struct fixture f;
+    struct emb_task tasks[INPUTS];
+    set_up_with(&f, 1, 100, (size_t)4 * CONTEXT);
+    struct work *first = occupy(&f), *rows = work_new(&f, INPUTS, COUNT, 10), *whole = work_new(&f, 1, CONTEXT, 7);
+    for (size_t i = 0; i < INPUTS; i++) {
+        tasks[i] = (struct emb_task){.kind = EMB_TASK_TOKENS};
+    }
+    give_tasks(rows, tasks);
+    give_tasks(whole, tasks);
+    submit(&f, rows);
+    submit(&f, whole);
+    open_gate(&f.engine, -1);
+    until_done(&f, 3);
+    for (size_t i = 1; i < f.engine.batches; i++) {
+        assert_true(f.engine.tokens[i] <= CONTEXT);
+    }
+    check_results(rows);
+    check_results(whole);
+    work_free(first);
+    work_free(rows);
+    work_free(whole);
+    tear_down(&f);
+}
+
+/* Jobs of all kinds that come, are cancelled and are computed by several workers. */
+static void test_random_tasks(void **state)
+{
+    enum { JOBS = 200, INPUTS = 12 };
+    (void)state;
+    struct fixture f;
+    struct work *w[JOBS];
+    unsigned seed = 11;
+    int kept = 0;
+    set_up(&f, 3, 100000);
+    f.engine.permits = -1;
+    for (int i = 0; i < JOBS; i++) {
+        uint32_t count = 1 + (uint32_t)rand_r(&seed) % 40;
+        struct emb_task tasks[INPUTS];
+        w[i] = work_new(&f, 1 + (size_t)rand_r(&seed) % INPUTS, count, rand_r(&seed) % 8);
+        for (size_t k = 0; k < w[i]->job.inputs; k++) {
+            uint32_t kind = (uint32_t)rand_r(&seed) % EMB_TASK_KINDS;
+            tasks[k] = (struct emb_task){kind, kind == EMB_TASK_SCORE ? (uint32_t)rand_r(&seed) % (count + 1) : 0};
+        }
+        if (i % 4 != 0) {
+            give_tasks(w[i], tasks);
+        }
+        submit(&f, w[i]);
+        if (i % 7 == 0) {
+            settle(&f);
+        }
+        if (i % 5 == 0 && w[i]->order == 0) {
+            emb_scheduler_cancel(f.scheduler, &w[i]->job);
+            work_free(w[i]);
+            w[i] = NULL;
+        }
+        kept += w[i] != NULL;
+    }
+    until_done(&f, kept);
+    for (int i = 0; i < JOBS; i++) {
+        if (w[i]) {
+            check_results(w[i]);
+            work_free(w[i]);
+        }
+    }
+    assert_true(emb_scheduler_idle(f.scheduler));
+    tear_down(&f);
+}
+
 static void test_start_that_fails(void **state)
 {
     (void)state;
@@ -673,6 +827,9 @@ int main(void)
         cmocka_unit_test(test_cancel_from_done),
         cmocka_unit_test(test_free_with_work_left),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_tasks),
+        cmocka_unit_test(test_bounded_values),
+        cmocka_unit_test(test_random_tasks),
         cmocka_unit_test(test_start_that_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

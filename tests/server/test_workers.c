@@ -505,6 +505,43 @@ static void test_innocent_suspects(void **state)
     tear_down(&f);
 }
 
+/* What is wanted of an input is part of what is kept out and of what is recorded. */
+static void test_poison_of_a_kind(void **state)
+{
+    static const struct emb_task score = {EMB_TASK_SCORE, 4};
+    static const size_t place = 0;
+    (void)state;
+    struct fixture f;
+    char line[512] = "";
+    set_up(&f, 1);
+    struct work *w = work_new(&f, 1, 10, POISON);
+    w->job.tasks = &score;
+    w->job.places = &place;
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &w->job), EMB_SUBMIT_QUEUED);
+    run_dry(&f);
+    assert_int_equal(w->job.statuses[0], EMBELLAMA_E_CRASHED);
+    assert_int_equal(f.pool.deaths, 2);
+    assert_int_equal(dead_letters(&f, line, sizeof line), 1);
+    assert_non_null(strstr(line, "\"reason\":\"signal 11\",\"task\":\"score\",\"second\":4}"));
+    struct work *again = work_new(&f, 1, 10, POISON);
+    again->job.tasks = &score;
+    again->job.places = &place;
+    assert_int_equal(emb_scheduler_submit(f.scheduler, &again->job), EMB_SUBMIT_QUEUED);
+    run_dry(&f);
+    assert_int_equal(again->job.statuses[0], EMBELLAMA_E_CRASHED);
+    assert_int_equal(f.pool.deaths, 2);
+    struct work *other = submit(&f, 1, 10, POISON);
+    run_dry(&f);
+    assert_int_equal(check(other, EMBELLAMA_E_CRASHED), 1);
+    assert_int_equal(f.pool.deaths, 4);
+    assert_int_equal(dead_letters(&f, line, sizeof line), 2);
+    assert_null(strstr(line, "task"));
+    work_free(w);
+    work_free(again);
+    work_free(other);
+    tear_down(&f);
+}
+
 /* All who sent the poison get its error, and only one line is written; also where the batch held nothing else. */
 static void test_shared_poison(void **state)
 {
@@ -935,6 +972,7 @@ int main(void)
         cmocka_unit_test(test_one_culprit_among_a_thousand),
         cmocka_unit_test(test_suspects_are_alone),
         cmocka_unit_test(test_innocent_suspects),
+        cmocka_unit_test(test_poison_of_a_kind),
         cmocka_unit_test(test_shared_poison),
         cmocka_unit_test(test_poison_of_a_client_that_left),
         cmocka_unit_test(test_suspect_that_left),
