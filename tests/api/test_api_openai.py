@@ -1,14 +1,18 @@
 """OpenAI's dialect in full: its published shapes for success and every class of error, Azure's path, and the options that other servers' clients
 send."""
 import base64
+import os
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import openai
 import pytest
 import requests
 
-from conftest import DIM, NAME, PATIENCE, floats
-from shapes import EMBEDDINGS, EMBEDDINGS_BASE64, ERROR_BODY, MODEL, fits, mismatch
+from conftest import DIM, NAME, PATIENCE, SOURCE, floats
+from shapes import EMBEDDINGS, EMBEDDINGS_BASE64, ERROR_BODY, MODEL, fits, mismatch, strict
 
 LONG = "word " * 600
 
@@ -269,3 +273,24 @@ def test_voyage_request(server):
     assert len(floats(fits(reply, EMBEDDINGS_BASE64)["data"][0]["embedding"])) == DIM
     refused = server.post({"input": ["a"], "model": "voyage-3", "input_type": None})
     assert refused.status_code == 404 and refused.json()["detail"] == refused.json()["error"]["message"]
+
+
+# ---- The documentation ----
+
+def examples():
+    with open(os.path.join(SOURCE, "docs", "api.md")) as f:
+        return re.findall(r"```sh\n(.*?)```", f.read(), re.S)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.parametrize("example", examples())
+def test_examples_of_the_documentation(server, example):
+    assert "http://127.0.0.1:8080/" in example
+    done = subprocess.run(["sh", "-ec", example.replace("curl http://127.0.0.1:8080", f"curl -sS --fail-with-body {server.url}")],
+                          capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert strict(done.stdout).keys() & {"data", "results", "embeddings"}
+
+
+def test_the_documentation_has_examples():
+    assert len(examples()) >= 5
