@@ -61,7 +61,7 @@ static void submit(struct emb_conn_http2 *h)
 {
     struct emb_http2_field fields[FIELDS_MAX];
     uint64_t now = uv_now(h->conn->front->loop);
-    for (struct emb_exchange *x = h->conn->first; x && !h->conn->closing; x = x->next) {
+    for (struct emb_exchange *x = h->conn->first; x; x = x->next) {
         if (!x->answered || x->sent) {
             continue;
         }
@@ -70,7 +70,8 @@ static void submit(struct emb_conn_http2 *h)
         size_t count = emb_exchange_fields(x, fields, FIELDS_MAX);
         emb_exchange_account(x);
         if (!emb_http2_reply(h->session, x->stream, x->status, fields, count, x->body.size > 0 || x->streaming, now)) {
-            emb_conn_close(h->conn);
+            emb_conn_close(h->conn); /* x is gone with it */
+            return;
         }
     }
 }
