@@ -3,6 +3,7 @@
 
 #include <brotli/decode.h>
 #include <brotli/encode.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,12 +289,69 @@ enum emb_decode emb_decode(enum emb_coding coding, const char *data, size_t size
 
 /* ---- Encoding ---- */
 
+/* What brotli's encoder took. Where it is told that there is no memory, Debian's build ends the process: so it is left by a jump
+ * instead, and what it had is given back here. */
+struct block {
+    struct block *next, *previous;
+};
+
+struct jumper {
+    struct block blocks; /* the head of a ring */
+    jmp_buf out;
+};
+
 struct emb_encoder {
     enum emb_coding coding;
+    struct jumper jumper;
     z_stream zlib;
     BrotliEncoderState *brotli;
     ZSTD_CCtx *zstd;
 };
+
+static void *take_or_jump(void *arg, size_t size)
+{
+    struct jumper *j = arg;
+    size_t whole;
+    struct block *b = emb_add(size, sizeof *b, &whole) ? emb_alloc(whole, 1) : NULL;
+    if (!b) {
+        longjmp(j->out, 1);
+    }
+    *b = (struct block){.next = j->blocks.next, .previous = &j->blocks};
+    b->next->previous = b;
+    j->blocks.next = b;
+    return b + 1;
+}
+
+static void give_back(void *arg, void *p)
+{
+    (void)arg;
+    if (p) {
+        struct block *b = (struct block *)p - 1;
+        b->next->previous = b->previous;
+        b->previous->next = b->next;
+        emb_free(b);
+    }
+}
+
+static void forget_brotli(struct emb_encoder *e)
+{
+    while (e->jumper.blocks.next != &e->jumper.blocks) {
+        give_back(NULL, e->jumper.blocks.next + 1);
+    }
+    e->brotli = NULL;
+}
+
+static bool set_up_brotli(struct emb_encoder *e)
+{
+    e->jumper.blocks.next = e->jumper.blocks.previous = &e->jumper.blocks;
+    if (setjmp(e->jumper.out) != 0) {
+        forget_brotli(e);
+        return false;
+    }
+    e->brotli = BrotliEncoderCreateInstance(take_or_jump, give_back, &e->jumper);
+    return e->brotli && BrotliEncoderSetParameter(e->brotli, BROTLI_PARAM_QUALITY, BR_QUALITY) &&
+           BrotliEncoderSetParameter(e->brotli, BROTLI_PARAM_LGWIN, BR_WINDOW_LOG);
+}
 
 static bool set_up(struct emb_encoder *e)
 {
@@ -304,10 +362,7 @@ static bool set_up(struct emb_encoder *e)
         e->zlib.zalloc = zlib_take;
         e->zlib.zfree = zlib_give;
         return deflateInit2(&e->zlib, GZIP_LEVEL, Z_DEFLATED, bits, 8, Z_DEFAULT_STRATEGY) == Z_OK;
-    case EMB_CODING_BR:
-        e->brotli = BrotliEncoderCreateInstance(take, zlib_give, NULL);
-        return e->brotli && BrotliEncoderSetParameter(e->brotli, BROTLI_PARAM_QUALITY, BR_QUALITY) &&
-               BrotliEncoderSetParameter(e->brotli, BROTLI_PARAM_LGWIN, BR_WINDOW_LOG);
+    case EMB_CODING_BR: return set_up_brotli(e);
     case EMB_CODING_ZSTD:
         e->zstd = ZSTD_createCCtx_advanced(zstd_memory);
         return e->zstd && !ZSTD_isError(ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL));
@@ -332,7 +387,9 @@ void emb_encoder_free(struct emb_encoder *e)
 {
     if (e) {
         deflateEnd(&e->zlib);
-        BrotliEncoderDestroyInstance(e->brotli);
+        if (e->brotli) {
+            BrotliEncoderDestroyInstance(e->brotli);
+        }
         ZSTD_freeCCtx(e->zstd);
         emb_free(e);
     }
@@ -360,6 +417,10 @@ static bool encode_brotli(struct emb_encoder *e, const char *data, size_t size, 
 {
     const uint8_t *in = (const uint8_t *)data;
     BrotliEncoderOperation operation = last ? BROTLI_OPERATION_FINISH : BROTLI_OPERATION_PROCESS;
+    if (!e->brotli || setjmp(e->jumper.out) != 0) {
+        forget_brotli(e);
+        return false;
+    }
     do {
         size_t room = STEP;
         uint8_t *to = (uint8_t *)emb_buf_reserve(out, STEP);
