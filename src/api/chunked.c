@@ -1,4 +1,5 @@
-/* Chunks of inputs. Where pieces begin and end is chunks.h's matter; here they become inputs, or rows of one that are pooled. */
+/* Chunks of inputs. Where pieces begin and end is chunks.h's matter; here they become inputs, or rows of one that
+ * are pooled. */
 #include "api/chunked.h"
 
 #include <math.h>

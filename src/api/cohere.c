@@ -1,4 +1,5 @@
-/* Cohere's dialect: POST /v1/embed, /v2/embed and /v1/tokenize (https://docs.cohere.com/reference). Rerank is rerank.c's. */
+/* Cohere's dialect: POST /v1/embed, /v2/embed and /v1/tokenize (https://docs.cohere.com/reference). Rerank is
+ * rerank.c's. */
 #include "api/handlers.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* Options that several dialects have, under all the names that clients of this and other servers give them. What is null or absent leaves
- * things as they are. All return 0, or -1 with the refusal filled, and are to be called before inputs are added. */
+/* Options that several dialects have, under all the names that clients of this and other servers give them. What is
+ * null or absent leaves things as they are. All return 0, or -1 with the refusal filled, and are to be called before
+ * inputs are added. */
 #ifndef EMB_EMBED_OPTIONS_H
 #define EMB_EMBED_OPTIONS_H
 
@@ -19,9 +20,9 @@ int emb_options_dimensions(struct emb_embed_request *r, struct emb_json_value bo
 /* normalize, normalized, use_activation: false for vectors as the model makes them. */
 int emb_options_normalize(struct emb_embed_request *r, struct emb_json_value body);
 
-/* prompt_name, input_type, task: which of the model's own prompts is put before each text; without any, its default one. prompt_name must
- * be one of them; of the others, those that mean queries or documents find the model's prompt for that, whatever it calls it, and words
- * that none fits have no effect. */
+/* prompt_name, input_type, task: which of the model's own prompts is put before each text; without any, its default
+ * one. prompt_name must be one of them; of the others, those that mean queries or documents find the model's prompt
+ * for that, whatever it calls it, and words that none fits have no effect. */
 int emb_options_prompt(struct emb_embed_inputs *in, struct emb_json_value body, struct emb_refusal *refusal);
 
 /* The model's prompt for queries or for documents, or an empty text. */

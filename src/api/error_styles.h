@@ -4,8 +4,8 @@
 
 #include "server/http/router.h"
 
-/* {"error": {"message", "type", "param", "code"}, "message", "detail", "request_id"}: OpenAI's, Jina's and vLLM's clients read `error`, Cohere's
- * `message`, Voyage's `detail`. */
+/* {"error": {"message", "type", "param", "code"}, "message", "detail", "request_id"}: OpenAI's, Jina's and vLLM's
+ * clients read `error`, Cohere's `message`, Voyage's `detail`. */
 int emb_style_common(const struct emb_error *error, struct emb_buf *out);
 
 /* Cohere's {"message", "id"}. */

@@ -2,8 +2,8 @@
  *
  * A key may be a path, "chunk.size": its last part is the member's name, and messages give the whole.
  *
- * Each reader returns 0 and leaves *out untouched where the member is absent, and returns -1 with the refusal filled where it is not
- * what it must be. */
+ * Each reader returns 0 and leaves *out untouched where the member is absent, and returns -1 with the refusal filled
+ * where it is not what it must be. */
 #ifndef EMB_MEMBERS_H
 #define EMB_MEMBERS_H
 

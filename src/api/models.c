@@ -1,6 +1,7 @@
 /* GET /v1/models and /v1/models/{id}: which model is served, as OpenAI's, Cohere's and llama.cpp's clients read it.
  *
- * OpenAI's list is `data`, Cohere's and llama.cpp's `models`; both hold the same objects, whose members are those of all three. */
+ * OpenAI's list is `data`, Cohere's and llama.cpp's `models`; both hold the same objects, whose members are those of
+ * all three. */
 #include "api/handlers.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* OpenAI's dialect: POST /v1/embeddings (https://platform.openai.com/docs/api-reference/embeddings), the same under Azure's path, and
- * the members that Jina, Voyage, vLLM and others add to it. */
+/* OpenAI's dialect: POST /v1/embeddings (https://platform.openai.com/docs/api-reference/embeddings), the same under
+ * Azure's path, and the members that Jina, Voyage, vLLM and others add to it. */
 #include "api/handlers.h"
 
 #include <stdio.h>

@@ -14,7 +14,8 @@ struct emb_pairs {
     size_t queries, documents;
 };
 
-/* Says how the request's pairs are scored, cosine where it asks for that. Returns 0, or -1 with the refusal filled where the model cannot. */
+/* Says how the request's pairs are scored, cosine where it asks for that. Returns 0, or -1 with the refusal filled
+ * where the model cannot. */
 int emb_pairs_begin(struct emb_pairs *pairs, struct emb_embed_request *r, bool cosine);
 
 /* Adds the pairs of one query and each document, or of as many of both; in messages the names of their members. */

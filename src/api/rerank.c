@@ -1,6 +1,8 @@
-/* Rerank: documents by how well they fit a query, in the shapes of Cohere, Jina, Voyage, vLLM and Text Embeddings Inference at once.
+/* Rerank: documents by how well they fit a query, in the shapes of Cohere, Jina, Voyage, vLLM and Text Embeddings
+ * Inference at once.
  *
- * A body with `texts` is TEI's and gets its array; one with `documents` gets an object that has the members of all others. */
+ * A body with `texts` is TEI's and gets its array; one with `documents` gets an object that has the members of all
+ * others. */
 #include "api/handlers.h"
 
 #include <math.h>

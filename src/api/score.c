@@ -1,4 +1,5 @@
-/* vLLM's score: how well texts go together, pair by pair, in the order they were sent. An embedder scores by cosine, as it does there. */
+/* vLLM's score: how well texts go together, pair by pair, in the order they were sent. An embedder scores by cosine,
+ * as it does there. */
 #include "api/handlers.h"
 
 #include <math.h>

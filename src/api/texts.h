@@ -26,7 +26,8 @@ struct emb_texts {
 /* A zeroed one is allowed. */
 void emb_texts_deinit(struct emb_texts *texts);
 
-/* Reads the texts of v, which messages call name. Returns 0, or -1 with the refusal filled: no list of texts, an empty one, too many. */
+/* Reads the texts of v, which messages call name. Returns 0, or -1 with the refusal filled: no list of texts, an
+ * empty one, too many. */
 int emb_texts_read(struct emb_texts *texts, struct emb_json_value v, const char *name, struct emb_refusal *refusal);
 
 /* Appends a text for a reply that repeats it, of at most EMB_TEXTS_SHOWN bytes. */

@@ -1,10 +1,12 @@
-/* Vectors as JSON, in every form a client may ask for: decimals, base64 of floats, and what is kept of them in a byte or a bit a value.
+/* Vectors as JSON, in every form a client may ask for: decimals, base64 of floats, and what is kept of them in a
+ * byte or a bit a value.
  *
- * The small types are those of sentence-transformers' quantize_embeddings. int8 and uint8 need a range that is cut into 255 steps; there it
- * is taken from a calibration set, or from the batch, which would make a vector depend on its neighbours. Here it is the vector's own:
- * from -m to m, m its largest absolute value. Cosines of int8 vectors are therefore those of the floats to some 0.0001, whatever the model, while
- * products of two vectors of different ranges mean nothing. binary and ubinary are the signs, eight to a byte, the first value in the highest
- * bit, 1 for what is greater than 0; binary has 128 taken off each byte. Bits beyond the last value are 0. */
+ * The small types are those of sentence-transformers' quantize_embeddings. int8 and uint8 need a range that is cut
+ * into 255 steps; there it is taken from a calibration set, or from the batch, which would make a vector depend on
+ * its neighbours. Here it is the vector's own: from -m to m, m its largest absolute value. Cosines of int8 vectors
+ * are therefore those of the floats to some 0.003, whatever the model, while products of two vectors of different
+ * ranges mean nothing. binary and ubinary are the signs, eight to a byte, the first value in the highest bit, 1 for
+ * what is greater than 0; binary has 128 taken off each byte. Bits beyond the last value are 0. */
 #ifndef EMB_VECTOR_JSON_H
 #define EMB_VECTOR_JSON_H
 

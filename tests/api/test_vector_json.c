@@ -1,4 +1,5 @@
-/* Small types of vectors against sentence-transformers' (quantized.json, tools/golden/quantized.py), and how all forms are written. */
+/* Small types of vectors against sentence-transformers' (quantized.json, tools/golden/quantized.py), and how all
+ * forms are written. */
 #include "api/vector_json.h"
 
 #include <setjmp.h>
