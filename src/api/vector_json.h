@@ -4,7 +4,7 @@
  * The small types are those of sentence-transformers' quantize_embeddings. int8 and uint8 need a range that is cut
  * into 255 steps; there it is taken from a calibration set, or from the batch, which would make a vector depend on
  * its neighbours. Here it is the vector's own: from -m to m, m its largest absolute value. Cosines of int8 vectors
- * are therefore those of the floats to some 0.003, whatever the model, while products of two vectors of different
+ * are those of the floats to some 0.003 (the default model, 400 sentences), while products of vectors of different
  * ranges mean nothing. binary and ubinary are the signs, eight to a byte, the first value in the highest bit, 1 for
  * what is greater than 0; binary has 128 taken off each byte. Bits beyond the last value are 0. */
 #ifndef EMB_VECTOR_JSON_H
