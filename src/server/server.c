@@ -274,6 +274,14 @@ static int open_scheduler(struct emb_server *server, embellama_error *error)
     return rc;
 }
 
+static int open_vocabulary(struct emb_server *server, embellama_error *error)
+{
+    embellama_error why;
+    const char *path = server->options->token_ids;
+    int rc = embellama_vocabulary_open(&server->vocabulary, path, &why);
+    return rc == EMBELLAMA_OK ? rc : emb_fail(error, rc, "--token-ids %.100s: %.140s", path, why.message);
+}
+
 static int open_cache(struct emb_server *server, embellama_error *error)
 {
     struct emb_cache_options options = server->options->cache;
@@ -354,10 +362,12 @@ static void print_ready(struct emb_server *server)
     emb_buf_init(&quoted, 16384);
     emb_json_write_cstring(&name, emb_server_model_name(server));
     append_shell(&quoted, name.data ? name.data : "", name.size);
-    printf("Embellama serves %s at %s - try: curl -s%s %s/v1/embeddings -H 'Content-Type: application/json' "
-           "-d '{\"model\":%s,\"input\":\"Hello, world!\"}'\n",
+    bool scores = embellama_model_get_info(server->model)->labels > 0;
+    printf("Embellama serves %s at %s - try: curl -s%s %s/v1/%s -H 'Content-Type: application/json' "
+           "-d '{\"model\":%s,%s}'\n",
            emb_server_model_name(server), server->options->setup->port == 0 ? server->options->unix_socket : url, curl,
-           url, quoted.data ? quoted.data : "\"\"");
+           url, scores ? "rerank" : "embeddings", quoted.data ? quoted.data : "\"\"",
+           scores ? "\"query\":\"What purrs?\",\"documents\":[\"A cat.\",\"A dog.\"]" : "\"input\":\"Hello, world!\"");
     fflush(stdout);
     emb_buf_deinit(&name);
     emb_buf_deinit(&quoted);
@@ -409,7 +419,7 @@ static int start(struct emb_server *server, embellama_error *error)
         status = open_model(server, error);
     }
     if (status == 0 && server->options->token_ids) {
-        status = embellama_vocabulary_open(&server->vocabulary, server->options->token_ids, error);
+        status = open_vocabulary(server, error);
     }
     if (status == 0) {
         status = open_cache(server, error);
