@@ -1,0 +1,3 @@
+if(TARGET emb_http)
+  emb_fuzz(http2 emb_http)
+endif()
