@@ -19,6 +19,7 @@
 
 atomic_int fixture_held, fixture_gone, fixture_big, fixture_pieces, fixture_over;
 struct emb_access *fixture_access;
+struct emb_tls_context *fixture_tls;
 static struct emb_exchange *held[HOLD_MAX];
 static int held_count;
 
@@ -260,8 +261,12 @@ int fixture_bind(int *port)
 void fixture_start(struct fixture *f, const struct emb_front_limits *limits)
 {
     int listener = fixture_bind(&f->port);
-    struct emb_front_options options = {
-        .listeners = &listener, .listener_count = 1, .limits = *limits, .access = fixture_access, .routes = routes};
+    struct emb_front_options options = {.listeners = &listener,
+                                        .listener_count = 1,
+                                        .limits = *limits,
+                                        .access = fixture_access,
+                                        .routes = routes,
+                                        .tls = fixture_tls};
     embellama_error error;
     atomic_store(&f->stopped, false);
     held_count = 0;

@@ -30,6 +30,7 @@ struct fixture {
 };
 
 extern struct emb_access *fixture_access;       /* of the next front; NULL at first */
+extern struct emb_tls_context *fixture_tls;     /* likewise */
 extern atomic_int fixture_held;                 /* exchanges waiting in "/hold" and "/keep" */
 extern atomic_int fixture_gone;                 /* on_gone calls so far */
 extern atomic_int fixture_big;                  /* calls of "/big" so far */

@@ -244,8 +244,10 @@ static enum emb_decode decode_zstd(const char *data, size_t size, size_t most, s
     enum emb_decode result = z ? EMB_DECODE_BROKEN : EMB_DECODE_NOMEM;
     size_t left = z ? ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG) + 1 : 0;
     while (left != 0) {
-        ZSTD_outBuffer to = {.dst = make_room(out, most, &to.size)};
-        if (!to.dst) {
+        size_t room;
+        char *at = make_room(out, most, &room);
+        ZSTD_outBuffer to = {.dst = at, .size = room};
+        if (!at) {
             result = EMB_DECODE_NOMEM;
             break;
         }
