@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -19,13 +20,19 @@ struct place {
     char host[256], port[8];
     const char *prefix; /* of the path */
     size_t prefix_size;
+    const char *unix_path; /* of a socket, in place of a port; or NULL */
 };
 
 static int parse_url(const char *url, struct place *place, embellama_error *error)
 {
     static const char scheme[] = "http://";
+    if (strncmp(url, "unix:", 5) == 0) {
+        *place = (struct place){.host = "localhost", .port = "80", .prefix = "", .unix_path = url + 5};
+        return EMBELLAMA_OK;
+    }
+    place->unix_path = NULL;
     if (strncmp(url, scheme, sizeof scheme - 1) != 0) {
-        return emb_fail(error, EMBELLAMA_E_INVALID, "--url: '%.100s' does not begin with http://", url);
+        return emb_fail(error, EMBELLAMA_E_INVALID, "--url: '%.100s' does not begin with http:// or unix:", url);
     }
     const char *host = url + sizeof scheme - 1;
     size_t size = strcspn(host, "/");
@@ -48,6 +55,38 @@ static int parse_url(const char *url, struct place *place, embellama_error *erro
     return EMBELLAMA_OK;
 }
 
+/* Neither side waits longer than this for the other. */
+static void limit_silence(int fd)
+{
+    struct timeval silence = {.tv_sec = SILENCE_S};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
+}
+
+static int dial_unix(const char *path, int *out, embellama_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof address.sun_path) {
+        return emb_fail(error, EMBELLAMA_E_INVALID, "--url: the path of the Unix socket is %s",
+                        length ? "too long" : "empty");
+    }
+    memcpy(address.sun_path, path, length);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        limit_silence(fd);
+    }
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        int reason = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return emb_fail(error, EMBELLAMA_E_IO, "cannot connect to %s: %s", path, strerror(reason));
+    }
+    *out = fd;
+    return EMBELLAMA_OK;
+}
+
 static int dial(const struct place *place, int *out, embellama_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found, *a;
@@ -57,11 +96,9 @@ static int dial(const struct place *place, int *out, embellama_error *error)
     }
     int fd = -1, reason = 0;
     for (a = found; a && fd < 0; a = a->ai_next) {
-        struct timeval silence = {.tv_sec = SILENCE_S};
         fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
         if (fd >= 0) {
-            setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
-            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
+            limit_silence(fd);
         }
         if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
             reason = errno;
@@ -146,8 +183,9 @@ int emb_cli_post(const char *url, const char *path, const char *key, const struc
         }
         emb_buf_printf(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body->size);
         emb_buf_append(&out, body->data, body->size);
-        rc = out.failed ? emb_fail(error, EMBELLAMA_E_INVALID, "--url or --api-key is too long")
-                        : dial(&place, &fd, error);
+        rc = out.failed        ? emb_fail(error, EMBELLAMA_E_INVALID, "--url or --api-key is too long")
+             : place.unix_path ? dial_unix(place.unix_path, &fd, error)
+                               : dial(&place, &fd, error);
     }
     if (rc == EMBELLAMA_OK) {
         rc = send_all(fd, &out, error);

@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "embellama/embellama.h"
 
-/* POSTs a JSON body to url ("http://host:port/path") followed by path. key: for Authorization, or NULL. Appends the
+/* POSTs a JSON body to url ("http://host:port/path", or "unix:/path/of/a/socket") followed by path. key: for Authorization, or NULL. Appends the
  * reply's body to reply and gives its status. Errors: E_INVALID for the url, E_IO for the rest, within two minutes of
  * silence. */
 int emb_cli_post(const char *url, const char *path, const char *key, const struct emb_buf *body, int *status,

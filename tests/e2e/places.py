@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 
 import serving
 
@@ -85,6 +86,14 @@ def front_pid(server):
                 if g.read().startswith("embellama: front"):
                     return int(pid)
     raise AssertionError("no front")
+
+
+def wait_for_log(server, text, times=1):
+    for _ in range(400):
+        if server.read_log().count(text) >= times:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {text} in the log:\n" + server.read_log())
 
 
 def read_all(s):
