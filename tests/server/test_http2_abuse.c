@@ -233,7 +233,7 @@ static void test_rapid_reset(void **state)
             exchange(p);
             p->now += slow ? 300 : 0;
             assert_false(next_request(p, &r, &status, &stream)); /* gone before it was taken */
-            assert_int_equal(emb_http2_streams(p->h), 0);
+            assert_true(emb_http2_streams(p->h) == 0 || emb_http2_over(p->h));
         }
         if (slow) {
             assert_false(emb_http2_over(p->h));
@@ -261,14 +261,18 @@ static void test_closed_streams(void **state)
 {
     struct peer *p = *state;
     static const uint32_t again[] = {1, 3};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         start(p);
         h2_request(&p->send, 1, ENDED, "GET", "/", NULL);
         h2_reset(&p->send, 1, H2_CANCEL);
         h2_request(&p->send, 5, ENDED, "GET", "/", NULL);
         exchange(p);
         assert_false(emb_http2_over(p->h));
-        h2_request(&p->send, again[i], ENDED, "GET", "/", NULL);
+        if (i % 2 == 0) {
+            h2_request(&p->send, again[i / 2], ENDED, "GET", "/", NULL);
+        } else {
+            h2_frame(&p->send, H2_DATA, 0, again[i / 2], "a", 1);
+        }
         exchange(p);
         expect_ended(p, H2_STREAM_CLOSED);
         finish(p);
@@ -277,6 +281,7 @@ static void test_closed_streams(void **state)
     h2_request(&p->send, 1, 0, "POST", "/", NULL);
     h2_window(&p->send, 1, 0x7FFFFFFF);
     exchange(p);
+    h2_frame(&p->send, H2_DATA, 0, 1, "a", 1);
     h2_request(&p->send, 1, ENDED, "POST", "/", NULL);
     exchange(p);
     assert_false(emb_http2_over(p->h));

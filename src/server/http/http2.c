@@ -12,7 +12,7 @@
 #include "server/http/http2_session.h"
 
 #define CONNECTION_WINDOW (1 << 20)
-#define ACKS_WAITING 64 /* of SETTINGS and PING, not yet sent */
+#define ACKS_WAITING 2000 /* of SETTINGS and PING, not yet sent; the guard is what bounds them */
 #define REPLY_FIELDS 64
 
 /* ---- Streams ---- */
@@ -142,14 +142,20 @@ static bool reset_by_us(const struct emb_http2 *h, int32_t id)
     return false;
 }
 
-/* nghttp2 passes over a request on a stream that was closed or skipped. */
+/* nghttp2 passes over heads and bodies on streams that were closed or skipped. */
+static void check_stream(struct emb_http2 *h, int32_t id)
+{
+    bool known = nghttp2_session_get_stream_remote_close(h->session, id) >= 0;
+    if (id % 2 == 1 && id <= h->last_id && !known && !reset_by_us(h, id)) {
+        end_session(h, "a frame of a closed stream", NGHTTP2_STREAM_CLOSED);
+    }
+}
+
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 {
-    struct emb_http2 *h = arg;
-    bool known = nghttp2_session_get_stream_remote_close(session, hd->stream_id) >= 0;
-    if (hd->type == NGHTTP2_HEADERS && hd->stream_id % 2 == 1 && hd->stream_id <= h->last_id && !known &&
-        !reset_by_us(h, hd->stream_id)) {
-        end_session(h, "a request on a closed stream", NGHTTP2_STREAM_CLOSED);
+    (void)session;
+    if (hd->type == NGHTTP2_HEADERS) {
+        check_stream(arg, hd->stream_id);
     }
     return 0;
 }
@@ -471,20 +477,32 @@ void emb_http2_free(struct emb_http2 *h)
 
 /* ---- Bytes ---- */
 
-bool emb_http2_feed(struct emb_http2 *h, const char *data, size_t size, uint64_t now)
+/* Up to the end of a frame's head or body; returns how much. */
+static size_t feed_some(struct emb_http2 *h, const char *data, size_t size)
 {
-    h->now = now;
-    if (h->ending) {
-        return !h->failed;
-    }
-    if (!emb_http2_guard_feed(&h->guard, data, size, now)) {
+    size_t used;
+    if (!emb_http2_guard_feed(&h->guard, data, size, &used, h->now)) {
         end_session(h, h->guard.why, h->guard.code);
-        return !h->failed;
+        return used;
     }
-    ssize_t rc = nghttp2_session_mem_recv(h->session, (const uint8_t *)data, size);
+    ssize_t rc = nghttp2_session_mem_recv(h->session, (const uint8_t *)data, used);
     if (rc < 0 && !h->failed) {
         h->failed = true;
         h->why = nghttp2_strerror((int)rc);
+    }
+    if (h->guard.head_seen && emb_http2_guard_type(&h->guard) == NGHTTP2_DATA) {
+        check_stream(h, (int32_t)emb_http2_guard_stream(&h->guard));
+    }
+    return used;
+}
+
+bool emb_http2_feed(struct emb_http2 *h, const char *data, size_t size, uint64_t now)
+{
+    h->now = now;
+    while (size > 0 && !h->ending && !h->failed) {
+        size_t used = feed_some(h, data, size);
+        data += used;
+        size -= used;
     }
     return !h->failed;
 }
@@ -528,7 +546,7 @@ struct emb_http2_stream *emb_http2_next(struct emb_http2 *h, struct emb_http1_re
                                         const char **message)
 {
     struct emb_http2_stream *s = h->ready;
-    if (!s) {
+    if (!s || h->ending) {
         return NULL;
     }
     unlink_ready(s);
@@ -544,7 +562,7 @@ struct emb_http2_stream *emb_http2_next(struct emb_http2 *h, struct emb_http1_re
 
 bool emb_http2_waiting(const struct emb_http2 *h)
 {
-    return h->ready != NULL;
+    return h->ready && !h->ending;
 }
 
 void emb_http2_set_user(struct emb_http2_stream *s, void *user)

@@ -79,6 +79,16 @@ static bool judge_block(struct emb_http2_guard *g, bool first, uint32_t length, 
            refuse(g, "a header block is too long");
 }
 
+unsigned emb_http2_guard_type(const struct emb_http2_guard *g)
+{
+    return g->head[3];
+}
+
+uint32_t emb_http2_guard_stream(const struct emb_http2_guard *g)
+{
+    return (uint32_t)(g->head[5] & 0x7F) << 24 | (uint32_t)g->head[6] << 16 | (uint32_t)g->head[7] << 8 | g->head[8];
+}
+
 static bool judge(struct emb_http2_guard *g, uint64_t now)
 {
     uint32_t length = (uint32_t)g->head[0] << 16 | (uint32_t)g->head[1] << 8 | g->head[2];
@@ -89,7 +99,7 @@ static bool judge(struct emb_http2_guard *g, uint64_t now)
     case CONTINUATION: return judge_block(g, false, length, flags, now);
     case RST_STREAM: return emb_http2_guard_reset(g, now);
     case PRIORITY:
-        if (((g->head[5] & 0x7F) | g->head[6] | g->head[7] | g->head[8]) == 0) {
+        if (emb_http2_guard_stream(g) == 0) {
             refuse(g, "a priority of no stream"); /* nghttp2 does not look at priorities as we use it */
             g->code = PROTOCOL_ERROR;
             return false;
@@ -105,33 +115,35 @@ static bool judge(struct emb_http2_guard *g, uint64_t now)
     return bucket_take(&g->frames, now) || refuse(g, "too many frames carried nothing");
 }
 
-bool emb_http2_guard_feed(struct emb_http2_guard *g, const char *data, size_t size, uint64_t now)
+/* Gathers the frame's head; false: it is whole, and refused. */
+static bool take_head(struct emb_http2_guard *g, const char *data, size_t size, size_t *used, uint64_t now)
 {
-    while (size > 0) {
-        size_t n;
-        if (g->preface_left > 0) {
-            n = size < g->preface_left ? size : g->preface_left;
-            g->preface_left -= (unsigned)n;
-        } else if (g->payload_left > 0) {
-            n = size < g->payload_left ? size : g->payload_left;
-            g->payload_left -= (uint32_t)n;
-        } else {
-            n = sizeof g->head - g->head_size;
-            n = size < n ? size : n;
-            memcpy(g->head + g->head_size, data, n);
-            g->head_size += (unsigned)n;
-            if (g->head_size == sizeof g->head) {
-                g->head_size = 0;
-                if (!judge(g, now)) {
-                    return false;
-                }
-            }
-        }
-        if (g->block_ends && g->payload_left == 0) {
-            g->in_head = g->block_ends = false;
-        }
-        data += n;
-        size -= n;
+    size_t room = sizeof g->head - g->head_size;
+    *used = size < room ? size : room;
+    memcpy(g->head + g->head_size, data, *used);
+    g->head_size += (unsigned)*used;
+    g->head_seen = g->head_size == sizeof g->head;
+    if (g->head_seen) {
+        g->head_size = 0;
     }
-    return true;
+    return !g->head_seen || judge(g, now);
+}
+
+bool emb_http2_guard_feed(struct emb_http2_guard *g, const char *data, size_t size, size_t *used, uint64_t now)
+{
+    bool well = true;
+    g->head_seen = false;
+    if (g->preface_left > 0) {
+        *used = size < g->preface_left ? size : g->preface_left;
+        g->preface_left -= (unsigned)*used;
+    } else if (g->payload_left > 0) {
+        *used = size < g->payload_left ? size : g->payload_left;
+        g->payload_left -= (uint32_t)*used;
+    } else {
+        well = take_head(g, data, size, used, now);
+    }
+    if (g->block_ends && g->payload_left == 0) {
+        g->in_head = g->block_ends = false;
+    }
+    return well;
 }

@@ -29,6 +29,7 @@ struct emb_http2_guard {
     unsigned preface_left;
     unsigned char head[9]; /* of the frame being read */
     unsigned head_size;
+    bool head_seen; /* it became whole with the last bytes */
     uint32_t payload_left;
     bool in_head;    /* of a request or its trailers: not all of it was seen */
     bool block_ends; /* with the frame being read */
@@ -42,8 +43,13 @@ struct emb_http2_guard {
 
 void emb_http2_guard_init(struct emb_http2_guard *guard, const struct emb_http2_guard_limits *limits, uint64_t now);
 
-/* Looks at the connection's next bytes. False: it is too much, and guard->why says what; not to be called again. */
-bool emb_http2_guard_feed(struct emb_http2_guard *guard, const char *data, size_t size, uint64_t now);
+/* Looks at the connection's next bytes, *used of them: up to the end of a frame's head, of which it says that it was seen. False: it is
+ * too much, and guard->why says what; not to be called again. */
+bool emb_http2_guard_feed(struct emb_http2_guard *guard, const char *data, size_t size, size_t *used, uint64_t now);
+
+/* The type of the frame whose head was seen last, and its stream. */
+unsigned emb_http2_guard_type(const struct emb_http2_guard *guard);
+uint32_t emb_http2_guard_stream(const struct emb_http2_guard *guard);
 
 /* Bytes of bodies went over the connection, either way: so much more may be said about them. */
 void emb_http2_guard_earn(struct emb_http2_guard *guard, size_t bytes);
