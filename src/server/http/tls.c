@@ -16,7 +16,7 @@
 
 enum {
     OUT_MAX = 1 << 20,        /* more than one step of the transport, and than any handshake */
-    SESSION_BYTES = 40 << 10, /* what OpenSSL takes for a connection, as measured */
+    SESSION_BYTES = 20 << 10, /* what OpenSSL takes for a connection, as measured */
 };
 
 static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
