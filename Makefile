@@ -37,6 +37,7 @@ test: ## Build and run all tests
 test-clients: build model ## Run real clients (Python, JS, Go, Rust, Java, curl) against the server; ARGS="--only python/,go --write"
 	@scripts/install-deps clients
 	@scripts/test-clients $(BUILD) $(ARGS)
+	@python3 -B tests/clients/h2spec.py $(BUILD)
 
 test-arm: ## Cross-build for 64-bit ARM and run the kernels' tests under qemu, for CPUs with and without each tier
 	@scripts/install-deps arm
