@@ -252,8 +252,9 @@ const struct emb_cli_option emb_cli_option_table[] = {
      .commands = EMB_CLI_SERVE,
      .offset = AT(token_ids),
      .env = "EMBELLAMA_TOKEN_IDS",
-     .help = "Read token ids that clients send as those of the vocabulary in FILE, in tiktoken's form, and embed the text "
-             "they stand for."},
+     .help =
+         "Read token ids that clients send as those of the vocabulary in FILE, in tiktoken's form, and embed the text "
+         "they stand for."},
     {.name = "max-inputs",
      .argument = "N",
      .kind = EMB_CLI_INT,

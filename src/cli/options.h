@@ -98,7 +98,7 @@ struct emb_cli_options {
     const char *token_ids;
     const char *tls_cert, *tls_key, *unix_socket, *unix_socket_mode;
     int64_t max_connections, max_body, max_header, backlog;
-    int64_t compression; /* 1: on */
+    int64_t compression;                                                            /* 1: on */
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout, drain_delay; /* seconds */
     int64_t stuck_timeout, drain_timeout;                                           /* seconds */
     bool core_dumps;

@@ -29,7 +29,7 @@ struct emb_server_options {
     unsigned target_latency_ms;
     const char *dead_letter; /* file, or NULL */
     bool dead_letter_text;
-    const char *token_ids; /* vocabulary of the ids that clients send, or NULL: the model's */
+    const char *token_ids;       /* vocabulary of the ids that clients send, or NULL: the model's */
     size_t max_inputs;           /* of one request */
     bool auto_truncate;          /* shorten what is too long where a dialect leaves that to the server */
     unsigned request_timeout_ms; /* from a request's arrival until it must be computed; 0: no limit */

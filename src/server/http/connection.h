@@ -26,8 +26,8 @@ struct emb_front {
         int fd;
     } listeners[EMB_LISTENERS];
     int listener_count;
-    uv_poll_t widest; /* sizes the loop's table of descriptors */
-    uv_timer_t sweep; /* looks at every connection's time limits */
+    uv_poll_t widest;  /* sizes the loop's table of descriptors */
+    uv_timer_t sweep;  /* looks at every connection's time limits */
     uv_prepare_t turn; /* does what is due, where something is */
     int handles;       /* not yet closed: of the members above */
     struct emb_conn *due;
@@ -106,7 +106,7 @@ struct emb_conn {
     struct emb_front *front;
     struct emb_conn *next, *previous;
     enum emb_protocol protocol;
-    unsigned preface; /* bytes of HTTP/2's that came; what else will tell which protocol it is */
+    unsigned preface;             /* bytes of HTTP/2's that came; what else will tell which protocol it is */
     struct emb_conn_http2 *http2; /* NULL: it speaks HTTP/1 */
     struct emb_conn *next_due;
     bool due; /* in the front's list */

@@ -170,8 +170,7 @@ void emb_exchange_log(const struct emb_exchange *x, int status)
             "id=\"%s\" method=%s path=%s protocol=%s status=%d bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " ms=" MS
             " inputs=%zu tokens=%zu tokenize_ms=" MS " queue_ms=" MS " compute_ms=" MS " peer=%s%s%s%s%s%s",
             x->id, emb_exchange_method(x), emb_log_quote(emb_exchange_path(x), path, sizeof path), protocol_of(x),
-            status,
-            x->request ? x->request->bytes : 0, x->bytes_out, MS_OF(total_ns), n->inputs, n->tokens,
+            status, x->request ? x->request->bytes : 0, x->bytes_out, MS_OF(total_ns), n->inputs, n->tokens,
             MS_OF(n->tokenize_ns), MS_OF(n->queue_ns), MS_OF(n->compute_ns), x->peer, trace, n->model ? " model=" : "",
             n->model ? emb_log_quote(n->model, model, sizeof model) : "", n->error ? " error=" : "",
             n->error ? emb_log_quote(n->error, error, sizeof error) : "");

@@ -9,9 +9,9 @@
 struct emb_front_limits {
     struct emb_http1_limits http1;
     struct emb_http2_limits http2; /* its guard, streams, window and memory; the rest is as below */
-    unsigned backlog;         /* connections that may wait in the kernel, of each listening socket */
-    size_t connections;       /* beyond it 503 and close; lowered to what the process may open files */
-    size_t pipelined;         /* requests of one connection that are not fully answered; reading stops there */
+    unsigned backlog;              /* connections that may wait in the kernel, of each listening socket */
+    size_t connections;            /* beyond it 503 and close; lowered to what the process may open files */
+    size_t pipelined;              /* requests of one connection that are not fully answered; reading stops there */
     size_t unanswered;        /* bytes of one connection's requests and replies; beyond it no further request is read */
     size_t held;              /* bytes of requests and replies in all connections; beyond it 503 */
     size_t least_rate;        /* bytes a second a body must come, or a reply be read, after the first grace time */

@@ -135,7 +135,8 @@ static void close_listeners(struct emb_front *front)
 {
     for (int i = 0; i < front->listener_count; i++) {
         struct emb_listener *listener = &front->listeners[i];
-        for (int turn = 0; turn <= (int)front->options.limits.backlog / ACCEPTS && accept_some(front, listener); turn++) {
+        for (int turn = 0; turn <= (int)front->options.limits.backlog / ACCEPTS && accept_some(front, listener);
+             turn++) {
         }
         close_handle((uv_handle_t *)&listener->poll);
         shutdown(listener->fd, SHUT_RDWR);

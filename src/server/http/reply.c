@@ -364,8 +364,7 @@ size_t emb_exchange_head(struct emb_exchange *x, bool close, const char **head)
 
 static struct emb_http2_field field(const char *name, const char *value, size_t value_size)
 {
-    return (struct emb_http2_field){
-        .name = name, .name_size = strlen(name), .value = value, .value_size = value_size};
+    return (struct emb_http2_field){.name = name, .name_size = strlen(name), .value = value, .value_size = value_size};
 }
 
 /* The header lines that the handler added. */
