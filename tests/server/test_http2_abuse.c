@@ -471,6 +471,29 @@ static void test_shut_windows(void **state)
     expect_cancelled(p, &slow);
 }
 
+/* One reply that is not read beside one that is. */
+static void test_shut_beside_open(void **state)
+{
+    struct peer *p = *state;
+    struct body shut = {.size = 100}, open = {.size = 100000};
+    start(p);
+    h2_setting(&p->send, 4, 0);
+    answer(p, ask(p, 1), &shut);
+    answer(p, ask(p, 3), &open);
+    for (int i = 0; i < 3; i++) {
+        h2_window(&p->send, 3, 2000);
+        exchange(p);
+        pass(p, 1000);
+        assert_null(emb_http2_next_closed(p->h));
+    }
+    h2_window(&p->send, 3, 2000);
+    exchange(p);
+    pass(p, 1);
+    expect_cancelled(p, &shut);
+    assert_int_equal(open.at, 8000);
+    assert_int_equal(emb_http2_streams(p->h), 1);
+}
+
 /* The connection's window, which all replies share. */
 static void test_shut_connection(void **state)
 {
@@ -547,6 +570,7 @@ int main(void)
         TEST(test_slow_body),
         TEST(test_bodies_in_turn),
         TEST(test_shut_windows),
+        TEST(test_shut_beside_open),
         TEST(test_shut_connection),
         TEST(test_nomem),
     };
