@@ -45,7 +45,7 @@ static void check_request(const struct emb_http1_request *r, int status)
     if (status != 0) {
         return;
     }
-    check(r->parsed && head[r->path] == '/' && emb_http1_header(r, "host"));
+    check(r->parsed && (head[r->path] == '/' || strcmp(head + r->path, "*") == 0) && emb_http1_header(r, "host"));
     for (size_t i = 0; i < r->header_count; i++) {
         const char *name = head + r->headers[i].name, *value = head + r->headers[i].value;
         check(*name && !strpbrk(name, " :\r\nABCDEFGHIJKLMNOPQRSTUVWXYZ") && !strpbrk(value, "\r\n"));

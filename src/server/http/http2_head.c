@@ -115,7 +115,8 @@ void emb_http2_head_end(struct emb_http2_stream *s, bool ends)
         return;
     }
     char *target = r->head.data + r->path;
-    const char *wrong = emb_http1_target_wrong(target, strlen(target));
+    bool all = strcmp(target, "*") == 0 && strcmp(r->head.data + r->method, "OPTIONS") == 0;
+    const char *wrong = all ? NULL : emb_http1_target_wrong(target, strlen(target));
     if (wrong) {
         emb_http2_refuse(s, 400, wrong);
         return;
