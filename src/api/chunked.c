@@ -41,8 +41,9 @@ static void free_chunked(void *arg)
 bool emb_chunked_wanted(struct emb_json_value body)
 {
     struct emb_json_value v;
-    bool late = false;
-    return emb_member(body, "chunk", &v) || (emb_json_get_bool(body, "late_chunking", &late) && late);
+    bool late = true; /* what is no boolean is refused when options are read */
+    return emb_member(body, "chunk", &v) ||
+           (emb_member(body, "late_chunking", &v) && (!emb_json_bool(v, &late) || late));
 }
 
 /* Tokens of content that an input may have behind the prompt. */

@@ -256,7 +256,11 @@ static int read_similarity(struct emb_embed_request *r, struct emb_json_value bo
 {
     struct state *s;
     struct emb_json_value inputs, parameters = body, source, sentences;
-    (void)emb_member(body, "parameters", &parameters);
+    if (emb_member(body, "parameters", &parameters) && emb_json_type(parameters) != EMB_JSON_OBJECT) {
+        return emb_refuse_invalid(&r->refusal, "parameters",
+                                  "'$.parameters' is invalid: it must be an object, but it is %s.",
+                                  emb_member_type(parameters));
+    }
     if (begin(r, parameters, &s) != 0 || read_prompt(r, parameters) != 0 || require(r, body, "inputs", &inputs) != 0 ||
         require(r, inputs, "source_sentence", &source) != 0 || require(r, inputs, "sentences", &sentences) != 0) {
         return -1;

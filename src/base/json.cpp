@@ -75,6 +75,20 @@ extern "C" int emb_json_read(struct emb_json **out, const char *path, size_t lim
     return rc == EMBELLAMA_OK ? rc : emb_fail(error, rc, "%s: %s", path, why.message);
 }
 
+/* A double that is a whole number, and one that doubles tell apart from its neighbours: "384.0" and "1e3" are integers as JSON Schema
+ * has them, and some programs write all numbers so. */
+static bool whole(dom::element e, int64_t *out)
+{
+    constexpr double exact = 9007199254740992.0; /* 2^53 */
+    double d;
+    if (e.type() != dom::element_type::DOUBLE || e.get_double().get(d) != simdjson::SUCCESS ||
+        !(d >= -exact && d <= exact) || d != static_cast<double>(static_cast<int64_t>(d))) {
+        return false;
+    }
+    *out = static_cast<int64_t>(d);
+    return true;
+}
+
 extern "C" struct emb_json_value emb_json_root(const struct emb_json *json)
 {
     return handle(json->root);
@@ -82,12 +96,13 @@ extern "C" struct emb_json_value emb_json_root(const struct emb_json *json)
 
 extern "C" enum emb_json_type emb_json_type(struct emb_json_value v)
 {
+    int64_t n;
     switch (element(v).type()) {
     case dom::element_type::ARRAY: return EMB_JSON_ARRAY;
     case dom::element_type::OBJECT: return EMB_JSON_OBJECT;
     case dom::element_type::INT64: return EMB_JSON_INT;
     case dom::element_type::UINT64: return EMB_JSON_NUMBER;
-    case dom::element_type::DOUBLE: return EMB_JSON_NUMBER;
+    case dom::element_type::DOUBLE: return whole(element(v), &n) ? EMB_JSON_INT : EMB_JSON_NUMBER;
     case dom::element_type::STRING: return EMB_JSON_STRING;
     case dom::element_type::BOOL: return EMB_JSON_BOOL;
     default: return EMB_JSON_NULL;
@@ -115,7 +130,7 @@ extern "C" bool emb_json_bool(struct emb_json_value v, bool *out)
 extern "C" bool emb_json_int(struct emb_json_value v, int64_t *out)
 {
     dom::element e = element(v);
-    return e.type() == dom::element_type::INT64 && e.get_int64().get(*out) == simdjson::SUCCESS;
+    return e.type() == dom::element_type::INT64 ? e.get_int64().get(*out) == simdjson::SUCCESS : whole(e, out);
 }
 
 extern "C" bool emb_json_number(struct emb_json_value v, double *out)

@@ -25,7 +25,7 @@ struct emb_json_value {
 enum emb_json_type {
     EMB_JSON_NULL,
     EMB_JSON_BOOL,
-    EMB_JSON_INT,    /* fits int64_t */
+    EMB_JSON_INT,    /* a whole number that fits int64_t, "7.0" too */
     EMB_JSON_NUMBER, /* any other number */
     EMB_JSON_STRING,
     EMB_JSON_ARRAY,

@@ -150,3 +150,15 @@ def test_page_loads_nothing(server):
     assert reply.status_code == 200 and reply.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|url\(""", reply.text)
+
+
+@pytest.mark.parametrize("path, body, status", [
+    ("/v1/embeddings", {"model": NAME, "input": "x", "late_chunking": {}}, 400),
+    ("/v1/embeddings", {"model": NAME, "input": "x", "late_chunking": "true"}, 400),
+    ("/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": "x"}, 422),
+    ("/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"] * 2049}}, 422),
+    ("/v1/embeddings", {"model": NAME, "input": [7592.0, 2088.0], "dimensions": 128.0}, 200),
+    ("/v1/embeddings", {"model": NAME, "input": "x", "dimensions": 128.5}, 400),
+])
+def test_what_schemathesis_found(server, path, body, status):
+    assert requests.post(server.url + path, json=body, timeout=PATIENCE).status_code == status

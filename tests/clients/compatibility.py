@@ -3,7 +3,8 @@ import re
 
 BEGIN = "<!-- clients:begin -->"
 END = "<!-- clients:end -->"
-DIALECTS = ["OpenAI", "Ollama", "TEI", "Cohere", "Voyage", "Jina", "any"]
+DIALECTS = ["OpenAI", "Ollama", "TEI", "Cohere", "Voyage", "Jina", "any", "description"]
+TITLES = {"any": "Transport", "description": "The description, /openapi.json and /docs"}
 FEATURES = ["single", "batch", "2048 texts", "float", "base64", "encodings", "dimensions", "empty text", "token ids", "truncate", "too long",
             "models", "odd model ids", "unknown model", "bad request", "other errors", "wrong key", "keys", "rate limit", "repeats",
             "parallel", "old route", "similarity", "rerank", "h2c upgrade offers", "HTTP/2", "TLS", "HTTP/2 over TLS", "Unix socket",
@@ -21,7 +22,7 @@ def tables(lines):
     for dialect in sorted({line["dialect"] for line in lines}, key=lambda d: rank(DIALECTS, d)):
         some = [line for line in lines if line["dialect"] == dialect]
         columns = sorted({line["feature"] for line in some}, key=lambda f: (rank(FEATURES, f), f))
-        out += [f"### {dialect}" if dialect != "any" else "### Transport", "", "| client | version | " + " | ".join(columns) + " |",
+        out += ["### " + TITLES.get(dialect, dialect), "", "| client | version | " + " | ".join(columns) + " |",
                 "| --- | --- |" + " :-: |" * len(columns)]
         for client in dict.fromkeys(line["client"] for line in some):
             of = {line["feature"]: line for line in some if line["client"] == client}

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 PAGE = os.path.join(ROOT, "docs", "compatibility.md")
 RERANKER = os.path.join(ROOT, "tests", "golden", "tiny-rank")
 PREFIXES = {"Python": "python/", "JavaScript": "js/", "Go": "go", "Rust": "rust", "Java": "java"}  # of programs' names
-PROGRAM = 300  # seconds for one program
+PROGRAM = 600  # seconds for one program
 
 import compatibility  # noqa: E402
 import reference  # noqa: E402
@@ -89,15 +89,17 @@ def prepared(work, wanted):
 
 
 def run_program(name, command, env):
-    """The lines it printed, and what is wrong with how it ended."""
+    """The lines it printed, what is wrong with how it ended, and why it did not run where it did not."""
     try:
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=PROGRAM, cwd=os.path.dirname(env["EMB_CLIENT_SETUP"]))
         out, wrong = done.stdout, f"ended with {done.returncode}: {done.stderr[-1500:]}" if done.returncode else None
     except subprocess.TimeoutExpired as late:
         out, wrong = (late.stdout or b"").decode(errors="replace"), f"still running after {PROGRAM} s"
-    lines = [json.loads(line) for line in out.splitlines() if line.startswith('{"') and '"feature"' in line]
-    return lines, wrong or (None if lines else "it reported nothing")
+    reported = [json.loads(line) for line in out.splitlines() if line.startswith('{"')]
+    absent = [line["not run"] for line in reported if "not run" in line]
+    lines = [line for line in reported if "feature" in line]
+    return lines, wrong or (None if lines or absent else "it reported nothing"), absent
 
 
 def run_all(programs, setup, folder, tokens):
@@ -109,18 +111,20 @@ def run_all(programs, setup, folder, tokens):
         "DO_NOT_TRACK": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONDONTWRITEBYTECODE": "1"}
     if tokens:
         env["TIKTOKEN_CACHE_DIR"] = tokens
-    lines, wrong = [], {}
+    lines, wrong, missing = [], {}, {}
     for name, command in programs.items():
         start = time.monotonic()
-        some, bad = run_program(name, command, env)
+        some, bad, absent = run_program(name, command, env)
         lines += some
+        if absent:
+            missing[name] = absent[0]
         if bad:
             wrong[name] = bad
         failed = [line for line in some if not line["ok"]]
         print(f"{name}: {len(some) - len(failed)} of {len(some)} ({time.monotonic() - start:.0f} s)" + (f"; {bad}" if bad else ""), flush=True)
         for line in failed:
             print(f"    FAILED {line['client']} / {line['feature']}: {line['detail']}", flush=True)
-    return lines, wrong
+    return lines, wrong, missing
 
 
 def serve_and_run(programs, work):
@@ -155,7 +159,8 @@ def main():
     work = os.path.join(os.path.abspath(args.build), "clients")
     os.makedirs(work, exist_ok=True)
     programs, missing, broken = prepared(work, [w for w in args.only.split(",") if w])
-    lines, wrong = serve_and_run(programs, work)
+    lines, wrong, absent = serve_and_run(programs, work)
+    missing |= absent
     with open(PAGE, encoding="utf-8") as file:
         page = file.read()
     if args.write:

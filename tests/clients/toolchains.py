@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "..", "..", "scripts")
@@ -94,13 +93,3 @@ def java(work):
 
 
 LANGUAGES = {"Python": python, "JavaScript": js, "Go": go, "Rust": rust, "Java": java}
-
-
-def browser():
-    """A headless Chromium's command, to which an address is added. Its profile is thrown away with the folder returned beside."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not program:
-        raise Unavailable("no chromium here")
-    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    return [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", f"--user-data-dir={profile.name}"], profile
