@@ -17,8 +17,7 @@ PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "g
 
 class Browser(Client):
     def __init__(self):
-        said = subprocess.run([PROGRAM, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-        self.name, self.dialect, self.version = "Chromium, /docs", "description", re.search(r"(\d+)\.", said).group(1)
+        self.name, self.dialect, self.version = "Chromium, /docs", "description", "the system's"
 
 
 class Page:

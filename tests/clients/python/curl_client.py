@@ -8,8 +8,7 @@ from features import MODEL, SETUP, TEXTS, URL, Client, same
 
 class Curl(Client):
     def __init__(self):
-        self.name, self.dialect = "curl", "any"
-        self.version = subprocess.run(["curl", "--version"], stdout=subprocess.PIPE, text=True).stdout.split()[1]
+        self.name, self.dialect, self.version = "curl", "any", "the system's"
 
 
 client = Curl()
