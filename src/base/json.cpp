@@ -127,10 +127,15 @@ extern "C" bool emb_json_bool(struct emb_json_value v, bool *out)
     return element(v).get_bool().get(*out) == simdjson::SUCCESS;
 }
 
-extern "C" bool emb_json_int(struct emb_json_value v, int64_t *out)
+extern "C" bool emb_json_digits(struct emb_json_value v, int64_t *out)
 {
     dom::element e = element(v);
-    return e.type() == dom::element_type::INT64 ? e.get_int64().get(*out) == simdjson::SUCCESS : whole(e, out);
+    return e.type() == dom::element_type::INT64 && e.get_int64().get(*out) == simdjson::SUCCESS;
+}
+
+extern "C" bool emb_json_int(struct emb_json_value v, int64_t *out)
+{
+    return emb_json_digits(v, out) || whole(element(v), out);
 }
 
 extern "C" bool emb_json_number(struct emb_json_value v, double *out)

@@ -48,6 +48,9 @@ const char *emb_json_type_name(enum emb_json_type type); /* "an array" */
  * zero-ended and may hold zeros of its own. */
 bool emb_json_bool(struct emb_json_value v, bool *out);
 bool emb_json_int(struct emb_json_value v, int64_t *out);
+
+/* emb_json_int for file formats that know no "7.0": digits only. */
+bool emb_json_digits(struct emb_json_value v, int64_t *out);
 bool emb_json_number(struct emb_json_value v, double *out);
 bool emb_json_string(struct emb_json_value v, const char **out, size_t *size);
 

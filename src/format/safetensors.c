@@ -74,7 +74,7 @@ static bool read_sizes(struct emb_json_value object, const char *key, uint64_t *
     *n = 0;
     for (struct emb_json_iter it = emb_json_iterate(list); emb_json_next(&it);) {
         int64_t value;
-        if (!emb_json_int(it.value, &value) || value < 0) {
+        if (!emb_json_digits(it.value, &value) || value < 0) {
             return false;
         }
         if (*n < max) {
