@@ -22,9 +22,9 @@ struct emb_embed_request {
     const struct emb_server_options *options;
 
     /* What read found. */
-    size_t dimensions; /* values of each vector in the reply; set to the model's before read */
+    size_t dimensions;           /* values of each vector in the reply; set to the model's before read */
     struct emb_vector_form form; /* of each vector; float at first */
-    enum emb_task_kind task; /* of all inputs, set before any is added; EMBED at first */
+    enum emb_task_kind task;     /* of all inputs, set before any is added; EMBED at first */
     struct emb_embed_inputs inputs;
 
     /* The dialect's own. free_state, where set, is called once, on the loop, with the request's end. */

@@ -174,9 +174,9 @@ static struct emb_json *parse_line(const char *line, size_t size, embellama_text
 static void check_corpus(const struct emb_tokenizer *t, FILE *file)
 {
     struct emb_json *json = read_json("spans_digest.json");
-    struct emb_json_value digests;
+    struct emb_json_value digests = {0};
     struct emb_spans out = {0};
-    int64_t texts, block;
+    int64_t texts = 0, block = 0;
     char *line = NULL, got[17];
     size_t room = 0;
     assert_true(emb_json_get_int(emb_json_root(json), "texts", &texts) &&
