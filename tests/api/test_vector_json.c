@@ -18,7 +18,7 @@ static size_t read_floats(struct emb_json_value list, float *out)
 {
     size_t n = 0;
     for (struct emb_json_iter it = emb_json_iterate(list); emb_json_next(&it);) {
-        double value;
+        double value = 0;
         assert_true(n < MOST && emb_json_number(it.value, &value));
         out[n++] = (float)value;
     }

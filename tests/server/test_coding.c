@@ -41,7 +41,7 @@ static bool encode_all(enum emb_coding coding, size_t step, struct emb_buf *out)
 static void test_there_and_back(void **state)
 {
     (void)state;
-    for (int c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
+    for (enum emb_coding c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
         const size_t steps[] = {SIZE, 65536, 1000};
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
             struct emb_buf coded, back;
@@ -71,7 +71,7 @@ static void expect(enum emb_coding c, const char *data, size_t size, size_t most
 static void test_refused(void **state)
 {
     (void)state;
-    for (int c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
+    for (enum emb_coding c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
         struct emb_buf coded;
         assert_true(encode_all(c, SIZE, &coded));
         expect(c, coded.data, coded.size, SIZE - 1, EMB_DECODE_TOO_LARGE);
@@ -91,7 +91,7 @@ static void test_bomb(void **state)
 {
     (void)state;
     static const char zeros[65536];
-    for (int c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
+    for (enum emb_coding c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
         struct emb_buf coded;
         struct emb_encoder *e = emb_encoder_new(c);
         emb_buf_init(&coded, 1 << 22);
@@ -199,7 +199,7 @@ static void test_what_pays(void **state)
 static void test_no_memory(void **state)
 {
     (void)state;
-    for (int c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
+    for (enum emb_coding c = EMB_CODING_GZIP; c < EMB_CODING_COUNT; c++) {
         struct emb_buf coded, back;
         bool ended = false;
         for (long n = 0; !ended; n++) {
