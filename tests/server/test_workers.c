@@ -679,7 +679,7 @@ static void test_latest_deadline_counts(void **state)
     tear_down(&f);
 }
 
-/* At a thousand tokens a second: 2,000 ahead, 500 of its own, the rest of a batch of 1,000, and a quarter more. */
+/* At a thousand tokens a second: 500 of its own; 2,000 ahead and the rest of a batch of 1,000, eight fifths of both. */
 static void test_what_cannot_make_it_is_refused(void **state)
 {
     (void)state;
@@ -692,9 +692,9 @@ static void test_what_cannot_make_it_is_refused(void **state)
     struct work *large = submit(&f, 4, 500, 1000);
     turn(&f);
     struct work *w = work_new(&f, 1, 500, 5000);
-    w->job.deadline_ns = uv_hrtime() + UINT64_C(400000000);
+    w->job.deadline_ns = uv_hrtime() + UINT64_C(480000000);
     assert_int_equal(emb_scheduler_submit(f.scheduler, &w->job), EMB_SUBMIT_SLOW);
-    w->job.deadline_ns = uv_hrtime() + UINT64_C(4300000000);
+    w->job.deadline_ns = uv_hrtime() + UINT64_C(5200000000);
     assert_int_equal(emb_scheduler_submit(f.scheduler, &w->job), EMB_SUBMIT_LATE);
     w->job.deadline_ns = uv_hrtime() + UINT64_C(5500000000);
     assert_int_equal(emb_scheduler_submit(f.scheduler, &w->job), EMB_SUBMIT_QUEUED);

@@ -315,16 +315,16 @@ static size_t tokens_of(const struct emb_scheduler *s, const struct emb_job *job
     return tokens;
 }
 
-/* How long a job will take with so many tokens ahead of it: these, itself, and the rest of the batch that its last input will
- * be in; and a quarter more for what is not foreseen. To refuse what might have made it costs nobody else anything. */
+/* How long a job will take with so many tokens ahead of it: itself; and these, with the rest of the batch that its last input will
+ * be in, and more than half of that again for what is not foreseen: speeds that drop, others that are more urgent. To refuse
+ * what might have made it costs nobody anything, since the queue is not empty then; and it is empty sooner afterwards. */
 static uint64_t predict_ns(const struct emb_scheduler *s, const struct emb_job *job, size_t tokens, size_t ahead)
 {
     size_t workers = (size_t)(s->ready > 0 ? s->ready : s->layout.workers);
     size_t own = job->inputs < workers ? job->inputs : workers, rest = emb_batches_budget(s);
     rest = rest < ahead ? rest : ahead;
-    uint64_t ns =
-        emb_pace_ns(&s->pace, ahead) / workers + emb_pace_ns(&s->pace, tokens) / own + emb_pace_ns(&s->pace, rest);
-    return ns + ns / 4;
+    uint64_t wait_ns = emb_pace_ns(&s->pace, ahead) / workers + emb_pace_ns(&s->pace, rest);
+    return emb_pace_ns(&s->pace, tokens) / own + wait_ns * 8 / 5;
 }
 
 static bool is_broken(const struct emb_scheduler *s, uint64_t now_ns)
