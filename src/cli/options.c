@@ -260,7 +260,7 @@ static int use_alias(struct emb_cli_options *options, const struct emb_cli_alias
     if (alias->refusal) {
         return emb_fail(error, EMBELLAMA_E_INVALID, "%s: %s", given->label, alias->refusal);
     }
-    if (options->aliased[i]) {
+    if (options->aliased[i] && alias->option) {
         return emb_fail(error, EMBELLAMA_E_INVALID, "%s is given twice", given->label);
     }
     if (alias->flag && given->value) {

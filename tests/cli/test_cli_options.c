@@ -331,8 +331,9 @@ static void test_other_servers_variables(void **state)
     assert_false(options.auto_truncate);
     assert_int_equal(options.log_format, EMB_LOG_LOGFMT);
     assert_true(noticed("max-batch-requests"));
-    assert_int_equal(PARSE(EMB_CLI_SERVE, "--port", "10"), EMBELLAMA_OK);
+    assert_int_equal(PARSE(EMB_CLI_SERVE, "--port", "10", "--max-batch-requests", "5"), EMBELLAMA_OK);
     assert_int_equal(options.port, 10);
+    assert_true(noticed("max-batch-requests"));
     setenv("REVISION", "main", 1);
     assert_int_equal(parse(EMB_CLI_SERVE, 0, NULL), EMBELLAMA_E_INVALID);
     assert_says("REVISION: nothing is downloaded");
