@@ -362,7 +362,6 @@ static void test_identical_inputs(void **state)
     emb_queue_free(q);
 }
 
-/* The ids that are read are those of someone who still waits. */
 /* Of the same ids the same must be wanted. */
 static void test_identical_tasks(void **state)
 {
@@ -397,6 +396,7 @@ static void test_identical_tasks(void **state)
     emb_queue_free(q);
 }
 
+/* The ids that are read are those of someone who still waits. */
 static void test_ids_of_who_left(void **state)
 {
     (void)state;
