@@ -5,30 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "model/family.h"
 #include "model/head.h"
-
-enum { CONFIG_LIMIT = 4 << 20 };
-
-/* Of an absent file *out is NULL. */
-static int read_optional(struct emb_json **out, const char *directory, const char *name, embellama_error *error)
-{
-    char *path = emb_path_join(directory, name);
-    if (!path) {
-        return emb_fail_nomem(error);
-    }
-    int rc = emb_json_read(out, path, CONFIG_LIMIT, error);
-    emb_free(path);
-    if (rc == EMBELLAMA_E_NOT_FOUND) {
-        *out = NULL;
-        rc = EMBELLAMA_OK;
-    }
-    return rc;
-}
+#include "model/metadata.h"
 
 /* ---- Whether it is a cross-encoder ---- */
 
@@ -56,18 +37,13 @@ static bool names_classifier(struct emb_json_value config, const char *family)
 static int find_pooling(const char *directory, bool *found, embellama_error *error)
 {
     struct emb_json *json = NULL;
-    const char *type;
-    size_t size;
     *found = false;
-    int rc = read_optional(&json, directory, "modules.json", error);
+    int rc = emb_metadata_json_if_any(&json, directory, "modules.json", error);
     if (rc != EMBELLAMA_OK || !json) {
         return rc;
     }
     for (struct emb_json_iter it = emb_json_iterate(emb_json_root(json)); emb_json_next(&it);) {
-        if (emb_json_get_string(it.value, "type", &type, &size)) {
-            const char *dot = strrchr(type, '.');
-            *found = *found || strcmp(dot ? dot + 1 : type, "Pooling") == 0;
-        }
+        *found = *found || strcmp(emb_metadata_module(it.value), "Pooling") == 0;
     }
     emb_json_free(json);
     return EMBELLAMA_OK;
@@ -155,7 +131,7 @@ static int config_labels(char ***out, struct label *labels, size_t n, const char
 {
     struct emb_json *json = NULL;
     struct emb_json_value map;
-    int rc = read_optional(&json, directory, "config.json", error);
+    int rc = emb_metadata_json_if_any(&json, directory, "config.json", error);
     if (rc == EMBELLAMA_OK && json && emb_json_get(emb_json_root(json), "id2label", &map) && emb_json_size(map) == n) {
         rc = read_map(labels, n, map, error);
         if (rc == EMBELLAMA_OK) {
@@ -252,7 +228,7 @@ static int read_act(struct emb_spec *spec, struct emb_json_value config, const c
     const char *name;
     size_t size;
     bool found = false;
-    int rc = read_optional(&json, directory, "config_sentence_transformers.json", error);
+    int rc = emb_metadata_json_if_any(&json, directory, "config_sentence_transformers.json", error);
     if (rc == EMBELLAMA_OK && json && emb_json_get_string(emb_json_root(json), "activation_fn", &name, &size)) {
         rc = parse_act(spec, name, &found, error);
     }
@@ -290,7 +266,7 @@ int emb_head_from_directory(struct emb_spec *spec, const char *directory, embell
 {
     struct emb_json *json = NULL;
     spec->head = (struct emb_head_spec){0};
-    int rc = read_optional(&json, directory, "config.json", error);
+    int rc = emb_metadata_json_if_any(&json, directory, "config.json", error);
     if (rc == EMBELLAMA_OK && json) {
         rc = read_head(spec, emb_json_root(json), directory, error);
     }

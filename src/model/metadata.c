@@ -14,16 +14,22 @@
 
 enum { CONFIG_LIMIT = 4 << 20 };
 
-/* Reads directory/name. An absent file gives E_NOT_FOUND. */
-static int read_json(struct emb_json **out, const char *directory, const char *name, embellama_error *error)
+int emb_metadata_json(struct emb_json **out, const char *directory, const char *name, embellama_error *error)
 {
     char *path = emb_path_join(directory, name);
+    *out = NULL;
     if (!path) {
         return emb_fail_nomem(error);
     }
     int rc = emb_json_read(out, path, CONFIG_LIMIT, error);
     emb_free(path);
     return rc;
+}
+
+int emb_metadata_json_if_any(struct emb_json **out, const char *directory, const char *name, embellama_error *error)
+{
+    int rc = emb_metadata_json(out, directory, name, error);
+    return rc == EMBELLAMA_E_NOT_FOUND ? EMBELLAMA_OK : rc;
 }
 
 /* ---- config.json ---- */
@@ -33,7 +39,7 @@ static int read_config(struct emb_spec *spec, const char *directory, embellama_e
     struct emb_json *json = NULL;
     const char *type = "";
     size_t size;
-    int rc = read_json(&json, directory, "config.json", error);
+    int rc = emb_metadata_json(&json, directory, "config.json", error);
     if (rc != EMBELLAMA_OK) {
         return rc;
     }
@@ -108,7 +114,7 @@ static int read_pooling(struct emb_spec *spec, const char *directory, const char
         snprintf(name, sizeof name, "%s%sconfig.json", folder, *folder ? "/" : "") >= (int)sizeof name) {
         return emb_fail(error, EMBELLAMA_E_FORMAT, "modules.json: a module's path leaves the directory");
     }
-    int rc = read_json(&json, directory, name, error);
+    int rc = emb_metadata_json(&json, directory, name, error);
     if (rc == EMBELLAMA_OK) {
         rc = parse_pooling(spec, emb_json_root(json), error);
         emb_json_free(json);
@@ -118,15 +124,25 @@ static int read_pooling(struct emb_spec *spec, const char *directory, const char
 
 /* ---- modules.json ---- */
 
+const char *emb_metadata_module(struct emb_json_value module)
+{
+    struct emb_json_value type;
+    const char *name, *dot;
+    size_t size;
+    if (!emb_json_get(module, "type", &type) || !emb_json_string(type, &name, &size)) {
+        return "";
+    }
+    dot = strrchr(name, '.');
+    return dot ? dot + 1 : name;
+}
+
 static int read_module(struct emb_spec *spec, const char *directory, struct emb_json_value module,
                        embellama_error *error)
 {
-    const char *type = "", *path = "";
+    const char *kind = emb_metadata_module(module), *type = "", *path = "";
     size_t size;
     emb_json_get_string(module, "type", &type, &size);
     emb_json_get_string(module, "path", &path, &size);
-    const char *dot = strrchr(type, '.');
-    const char *kind = dot ? dot + 1 : type;
     if (strcmp(kind, "Transformer") == 0) {
         return EMBELLAMA_OK;
     }
@@ -145,11 +161,8 @@ static int read_modules(struct emb_spec *spec, const char *directory, embellama_
     struct emb_json *json = NULL;
     spec->pooling = EMBELLAMA_POOLING_MEAN;
     spec->normalize = EMBELLAMA_NORMALIZE_L2;
-    int rc = read_json(&json, directory, "modules.json", error);
-    if (rc == EMBELLAMA_E_NOT_FOUND) {
-        return EMBELLAMA_OK;
-    }
-    if (rc != EMBELLAMA_OK) {
+    int rc = emb_metadata_json_if_any(&json, directory, "modules.json", error);
+    if (rc != EMBELLAMA_OK || !json) {
         return rc;
     }
     spec->normalize = EMBELLAMA_NORMALIZE_NONE;
@@ -170,11 +183,8 @@ static int read_recommended_length(struct emb_spec *spec, const char *directory,
 {
     struct emb_json *json = NULL;
     int64_t length = 0;
-    int rc = read_json(&json, directory, "sentence_bert_config.json", error);
-    if (rc == EMBELLAMA_E_NOT_FOUND) {
-        return EMBELLAMA_OK;
-    }
-    if (rc == EMBELLAMA_OK) {
+    int rc = emb_metadata_json_if_any(&json, directory, "sentence_bert_config.json", error);
+    if (rc == EMBELLAMA_OK && json) {
         emb_json_get_int(emb_json_root(json), "max_seq_length", &length);
         spec->recommended_length = length > 0 && (uint64_t)length <= spec->positions ? (size_t)length : 0;
         emb_json_free(json);

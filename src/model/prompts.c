@@ -5,27 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "model/metadata.h"
 
 #define FILE_NAME "config_sentence_transformers.json"
 
-enum { FILE_LIMIT = 4 << 20, PROMPTS_MAX = 1024 };
-
-/* Reads directory/name into *out, NULL where there is no such file. */
-static int read_json(struct emb_json **out, const char *directory, const char *name, embellama_error *error)
-{
-    char *path = emb_path_join(directory, name);
-    *out = NULL;
-    if (!path) {
-        return emb_fail_nomem(error);
-    }
-    int rc = emb_path_exists(path) ? emb_json_read(out, path, FILE_LIMIT, error) : EMBELLAMA_OK;
-    emb_free(path);
-    return rc;
-}
+enum { PROMPTS_MAX = 1024 };
 
 const struct emb_prompt *emb_prompts_find(const struct emb_prompts *p, const char *name)
 {
@@ -91,7 +77,7 @@ static int check_pooling(const char *directory, const char *folder, embellama_er
     if (snprintf(name, sizeof name, "%s%sconfig.json", folder, *folder ? "/" : "") >= (int)sizeof name) {
         return emb_fail(error, EMBELLAMA_E_FORMAT, "modules.json: a module's path is too long");
     }
-    int rc = read_json(&json, directory, name, error);
+    int rc = emb_metadata_json_if_any(&json, directory, name, error);
     if (rc == EMBELLAMA_OK && json) {
         emb_json_get_bool(emb_json_root(json), "include_prompt", &included);
     }
@@ -106,17 +92,15 @@ static int check_pooling(const char *directory, const char *folder, embellama_er
 static int check_modules(const char *directory, embellama_error *error)
 {
     struct emb_json *json = NULL;
-    int rc = read_json(&json, directory, "modules.json", error);
+    int rc = emb_metadata_json_if_any(&json, directory, "modules.json", error);
     if (rc != EMBELLAMA_OK || !json) {
         return rc;
     }
     for (struct emb_json_iter it = emb_json_iterate(emb_json_root(json)); rc == EMBELLAMA_OK && emb_json_next(&it);) {
-        const char *type = "", *path = "";
+        const char *path = "";
         size_t size;
-        emb_json_get_string(it.value, "type", &type, &size);
         emb_json_get_string(it.value, "path", &path, &size);
-        const char *dot = strrchr(type, '.');
-        if (strcmp(dot ? dot + 1 : type, "Pooling") == 0) {
+        if (strcmp(emb_metadata_module(it.value), "Pooling") == 0) {
             rc = check_pooling(directory, path, error);
         }
     }
@@ -128,7 +112,7 @@ int emb_prompts_read(struct emb_prompts *p, const char *directory, embellama_err
 {
     struct emb_json *json = NULL;
     *p = (struct emb_prompts){0};
-    int rc = read_json(&json, directory, FILE_NAME, error);
+    int rc = emb_metadata_json_if_any(&json, directory, FILE_NAME, error);
     if (rc == EMBELLAMA_OK && json) {
         rc = read_prompts(p, emb_json_root(json), error);
     }
