@@ -29,18 +29,23 @@ int emb_style_ollama(const struct emb_error *error, struct emb_buf *out)
 
 /* ---- Names ---- */
 
+static bool names(const embellama_model *model, const char *served, embellama_text name)
+{
+    return emb_served_model_is(model, served, name.bytes, name.size) ||
+           emb_text_is_nocase(name.bytes, name.size, served) ||
+           emb_text_is_nocase(name.bytes, name.size, embellama_model_get_info(model)->name);
+}
+
 /* A name without a tag means that of ":latest"; the case of letters does not count. */
 static bool is_served(const embellama_model *model, const char *served, embellama_text name)
 {
     static const char latest[] = ":latest";
     size_t tag = sizeof latest - 1;
-    if (emb_served_model_is(model, served, name.bytes, name.size) ||
-        emb_text_is_nocase(name.bytes, name.size, served) ||
-        emb_text_is_nocase(name.bytes, name.size, embellama_model_get_info(model)->name)) {
+    if (names(model, served, name)) {
         return true;
     }
-    bool tagged = name.size > tag && memcmp(name.bytes + name.size - tag, latest, tag) == 0;
-    return tagged && is_served(model, served, (embellama_text){name.bytes, name.size - tag});
+    return name.size > tag && emb_text_is_nocase(name.bytes + name.size - tag, tag, latest) &&
+           names(model, served, (embellama_text){name.bytes, name.size - tag});
 }
 
 /* Reads `model`, or `name` as older clients write it, and refuses another than the served one. */

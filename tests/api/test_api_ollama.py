@@ -56,10 +56,10 @@ def test_dimensions(server):
 
 def test_names(server):
     want = embed(server, input="hello")["embeddings"]
-    for name in (NAME + ":latest", "sentence-transformers/" + NAME, NAME.lower(), NAME.upper() + ":latest"):
+    for name in (NAME + ":latest", "sentence-transformers/" + NAME, NAME.lower(), NAME.upper() + ":LATEST"):
         reply = server.post({"model": name, "input": "hello"}, "/api/embed").json()
         assert reply["embeddings"] == want and reply["model"] == name
-    for name in ("other", NAME + ":v2", NAME + ":latest:latest:x"):
+    for name in ("other", NAME + ":v2", NAME + ":latest:latest", NAME + ":latest:latest:x"):
         refused(server.post({"model": name, "input": "a"}, "/api/embed"), 404, f"model '{name}' not found")
         refused(server.post({"model": name, "prompt": "a"}, "/api/embeddings"), 404, f'model "{name}" not found, try pulling it first')
         refused(server.post({"model": name}, "/api/show"), 404, f"model '{name}' not found")
