@@ -447,19 +447,20 @@ static const struct emb_embed_dialect predict = {.read = read_predict,
 
 /* ---- /vertex: several requests for vectors in one ---- */
 
-/* What an instance asks of its vectors. All must agree, since they are computed together. */
-static int read_instance_options(struct emb_embed_request *r, struct emb_json_value instance, bool first)
+/* What an instance asks of its vectors, beginning with fresh, where no option was read. All must agree, since they are computed
+ * together. */
+static int read_instance_options(struct emb_embed_request *r, struct emb_json_value instance, bool first,
+                                 const struct emb_embed_inputs *fresh)
 {
     size_t dimensions = r->dimensions;
     enum emb_task_kind task = r->task;
     struct emb_embed_inputs before = r->inputs;
-    if (!first) {
-        r->dimensions = embellama_dim(r->inputs.model);
-        r->task = EMB_TASK_EMBED;
-        r->inputs.truncate = r->options->auto_truncate;
-        r->inputs.truncate_left = false;
-        r->inputs.prompt = (embellama_text){0};
-    }
+    r->dimensions = embellama_dim(r->inputs.model);
+    r->task = EMB_TASK_EMBED;
+    r->inputs.limit = fresh->limit;
+    r->inputs.truncate = fresh->truncate;
+    r->inputs.truncate_left = fresh->truncate_left;
+    r->inputs.prompt = fresh->prompt;
     if (emb_options_truncate(&r->inputs, instance, &r->refusal) != 0 || read_prompt(r, instance) != 0 ||
         emb_options_normalize(r, instance) != 0 || emb_options_dimensions(r, instance) != 0) {
         return -1;
@@ -492,9 +493,11 @@ static int read_vertex(struct emb_embed_request *r, struct emb_json_value body)
     if (!s->instances) {
         return emb_refuse_nomem(&r->refusal);
     }
+    const struct emb_embed_inputs fresh = r->inputs;
     for (struct emb_json_iter it = emb_json_iterate(instances); emb_json_next(&it); s->instance_count++) {
         s->instances[s->instance_count] = r->inputs.count;
-        if (read_instance_options(r, it.value, s->instance_count == 0) != 0 || add_inputs(r, s, it.value) != 0) {
+        if (read_instance_options(r, it.value, s->instance_count == 0, &fresh) != 0 ||
+            add_inputs(r, s, it.value) != 0) {
             return -1;
         }
         if (emb_embed_list_check(r, "instances", r->inputs.count) != 0) {

@@ -180,6 +180,9 @@ def test_vertex(server):
     refused(server.post({"instances": [{"inputs": "a"}, {}]}, "/vertex"), 422, "Validation", "missing field `inputs`")
     refused(server.post({"instances": [{"inputs": "a"}, 5]}, "/vertex"), 422, "Validation")
     refused(server.post({"instances": [{"inputs": "a"}, {"inputs": "b", "normalize": False}]}, "/vertex"), 422, "Validation", "same options")
+    short = {"inputs": "a", "truncate": {"Limit": 5}}
+    refused(server.post({"instances": [short, {"inputs": "b", "truncate": True}]}, "/vertex"), 422, "Validation", "same options")
+    assert len(server.post({"instances": [short, short]}, "/vertex").json()["predictions"]) == 2
     refused(server.post({}, "/vertex"), 422, "Validation", "instances")
 
 
