@@ -6,16 +6,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-enum {
-    HANGUL_FIRST = 0xAC00,
-    HANGUL_COUNT = 11172,
-    HANGUL_LEAD = 0x1100,
-    HANGUL_VOWEL = 0x1161,
-    HANGUL_TAIL = 0x11A7,
-    HANGUL_TAILS = 28,
-    HANGUL_VOWELS_AND_TAILS = 588,
-    UTF8_MAX = 4,
-};
+enum { UTF8_MAX = 4 };
 
 void emb_aligned_deinit(struct emb_aligned *a)
 {
@@ -115,17 +106,11 @@ static void put_part(const struct emb_normalizer *n, struct emb_aligned *a, uint
 
 static void put_stripped(const struct emb_normalizer *n, struct emb_aligned *a, uint32_t c, struct emb_place place)
 {
+    uint32_t room[4];
     if (!(emb_unicode_lookup(c)->flags & EMB_UNICODE_DECOMPOSES)) {
         put_part(n, a, c, &place);
-    } else if (c - HANGUL_FIRST < HANGUL_COUNT) {
-        uint32_t i = c - HANGUL_FIRST;
-        put_part(n, a, HANGUL_LEAD + i / HANGUL_VOWELS_AND_TAILS, &place);
-        put_part(n, a, HANGUL_VOWEL + i % HANGUL_VOWELS_AND_TAILS / HANGUL_TAILS, NULL);
-        if (i % HANGUL_TAILS) {
-            put_part(n, a, HANGUL_TAIL + i % HANGUL_TAILS, NULL);
-        }
     } else {
-        const uint32_t *parts = emb_unicode_decomposition(c);
+        const uint32_t *parts = emb_unicode_decomposition(c, room);
         for (uint32_t i = 1; i <= parts[0]; i++) {
             put_part(n, a, parts[i], i == 1 ? &place : NULL);
         }

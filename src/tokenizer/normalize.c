@@ -7,16 +7,6 @@
 
 #include "base/utf8.h"
 
-enum {
-    HANGUL_FIRST = 0xAC00,
-    HANGUL_COUNT = 11172,
-    HANGUL_LEAD = 0x1100,
-    HANGUL_VOWEL = 0x1161,
-    HANGUL_TAIL = 0x11A7,
-    HANGUL_TAILS = 28,
-    HANGUL_VOWELS_AND_TAILS = 588,
-};
-
 void emb_normalizer_init(struct emb_normalizer *n)
 {
     for (unsigned c = 0; c < 128; c++) {
@@ -103,17 +93,11 @@ static void put_part(struct writer *w, uint32_t c)
 
 static void put_stripped(struct writer *w, uint32_t c, const struct emb_unicode_record *record)
 {
+    uint32_t room[4];
     if (!(record->flags & EMB_UNICODE_DECOMPOSES)) {
         put_part(w, c);
-    } else if (c - HANGUL_FIRST < HANGUL_COUNT) {
-        uint32_t i = c - HANGUL_FIRST;
-        put_part(w, HANGUL_LEAD + i / HANGUL_VOWELS_AND_TAILS);
-        put_part(w, HANGUL_VOWEL + i % HANGUL_VOWELS_AND_TAILS / HANGUL_TAILS);
-        if (i % HANGUL_TAILS) {
-            put_part(w, HANGUL_TAIL + i % HANGUL_TAILS);
-        }
     } else {
-        const uint32_t *parts = emb_unicode_decomposition(c);
+        const uint32_t *parts = emb_unicode_decomposition(c, room);
         for (uint32_t i = 1; i <= parts[0]; i++) {
             put_part(w, parts[i]);
         }

@@ -75,10 +75,29 @@ static inline const struct emb_unicode_record *emb_unicode_lookup(uint32_t code_
     return &emb_unicode_records[emb_unicode_second[(block << EMB_UNICODE_BITS) + at]];
 }
 
-/* The full canonical decomposition of a code point with EMB_UNICODE_DECOMPOSES that is no Hangul
- * syllable: how many code points (1 to 4), then these. */
-static inline const uint32_t *emb_unicode_decomposition(uint32_t code_point)
+/* Hangul syllables are decomposed by arithmetic (The Unicode Standard, section 3.12). */
+enum {
+    EMB_HANGUL_FIRST = 0xAC00,
+    EMB_HANGUL_COUNT = 11172,
+    EMB_HANGUL_LEAD = 0x1100,
+    EMB_HANGUL_VOWEL = 0x1161,
+    EMB_HANGUL_TAIL = 0x11A7, /* one before the first: the least of 28 syllables has none */
+    EMB_HANGUL_TAILS = 28,
+    EMB_HANGUL_VOWELS_AND_TAILS = 588,
+};
+
+/* The full canonical decomposition of a code point with EMB_UNICODE_DECOMPOSES: how many code points (1 to 4), then these.
+ * In the tables, or in room. */
+static inline const uint32_t *emb_unicode_decomposition(uint32_t code_point, uint32_t room[4])
 {
+    if (code_point - EMB_HANGUL_FIRST < EMB_HANGUL_COUNT) {
+        uint32_t i = code_point - EMB_HANGUL_FIRST, tail = i % EMB_HANGUL_TAILS;
+        room[0] = tail ? 3 : 2;
+        room[1] = EMB_HANGUL_LEAD + i / EMB_HANGUL_VOWELS_AND_TAILS;
+        room[2] = EMB_HANGUL_VOWEL + i % EMB_HANGUL_VOWELS_AND_TAILS / EMB_HANGUL_TAILS;
+        room[3] = EMB_HANGUL_TAIL + tail;
+        return room;
+    }
     uint32_t block = emb_unicode_decomposed_first[code_point >> EMB_UNICODE_DECOMPOSED_BITS];
     uint32_t at = code_point & ((1U << EMB_UNICODE_DECOMPOSED_BITS) - 1);
     return &emb_unicode_decompositions[emb_unicode_decomposed_second[(block << EMB_UNICODE_DECOMPOSED_BITS) + at]];
