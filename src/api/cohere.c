@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "server/http/exchange.h"
 
-enum { FORMS = 6 };
+enum { FORMS = EMB_VECTOR_TYPES + 1 }; /* and base64 */
 
 struct cohere {
     struct emb_texts texts;
@@ -39,23 +39,6 @@ static const char *form_name(struct emb_vector_form form)
     return form.base64 ? "base64" : emb_vector_type_names[form.type];
 }
 
-static bool form_of(struct emb_json_value v, struct emb_vector_form *form)
-{
-    const char *text;
-    size_t size;
-    if (!emb_json_string(v, &text, &size)) {
-        return false;
-    }
-    form->base64 = emb_text_is(text, size, "base64");
-    for (size_t i = 0; !form->base64 && emb_vector_type_names[i]; i++) {
-        if (emb_text_is(text, size, emb_vector_type_names[i])) {
-            form->type = (enum emb_vector_type)i;
-            return true;
-        }
-    }
-    return form->base64;
-}
-
 static void want(struct cohere *k, struct emb_vector_form form)
 {
     for (size_t i = 0; i < k->count; i++) {
@@ -77,7 +60,7 @@ static int read_types(struct cohere *k, struct emb_json_value body, struct emb_r
     bool valid = emb_json_type(v) == EMB_JSON_ARRAY && emb_json_size(v) > 0;
     for (struct emb_json_iter it = emb_json_iterate(v); valid && emb_json_next(&it);) {
         struct emb_vector_form form = {.type = EMB_VECTOR_FLOAT};
-        valid = form_of(it.value, &form);
+        valid = emb_options_form_named(&form, it.value);
         if (valid) {
             want(k, form);
         }
@@ -140,6 +123,8 @@ static int read_texts(struct emb_embed_request *r, struct cohere *k, struct emb_
     return 0;
 }
 
+static const struct emb_embed_dialect embed;
+
 static int read_embed(struct emb_embed_request *r, struct emb_json_value body, int version)
 {
     struct cohere *k = emb_calloc(1, sizeof *k);
@@ -148,6 +133,7 @@ static int read_embed(struct emb_embed_request *r, struct emb_json_value body, i
     }
     r->state = k;
     r->free_state = free_cohere;
+    r->dialect = &embed;
     k->version = version;
     k->by_type = version == 2;
     r->inputs.truncate = true;
@@ -221,26 +207,19 @@ static void end_embed(const struct emb_embed_request *r, struct emb_buf *out)
     emb_buf_puts(out, "}");
 }
 
+static const struct emb_embed_dialect embed = {
+    .headers = keep_id, .entries = entries, .begin = begin_embed, .input = write_entry, .end = end_embed};
+
 void emb_cohere_embed_1(struct emb_server *server, struct emb_exchange *x)
 {
-    static const struct emb_embed_dialect dialect = {.read = read_embed_1,
-                                                     .headers = keep_id,
-                                                     .entries = entries,
-                                                     .begin = begin_embed,
-                                                     .input = write_entry,
-                                                     .end = end_embed};
-    emb_embed_serve(server, x, &dialect);
+    static const struct emb_embed_dialect version_1 = {.read = read_embed_1};
+    emb_embed_serve(server, x, &version_1);
 }
 
 void emb_cohere_embed_2(struct emb_server *server, struct emb_exchange *x)
 {
-    static const struct emb_embed_dialect dialect = {.read = read_embed_2,
-                                                     .headers = keep_id,
-                                                     .entries = entries,
-                                                     .begin = begin_embed,
-                                                     .input = write_entry,
-                                                     .end = end_embed};
-    emb_embed_serve(server, x, &dialect);
+    static const struct emb_embed_dialect version_2 = {.read = read_embed_2};
+    emb_embed_serve(server, x, &version_2);
 }
 
 /* ---- Tokens ---- */

@@ -218,8 +218,7 @@ int emb_options_prompt(struct emb_embed_inputs *in, struct emb_json_value body, 
 
 /* ---- Forms ---- */
 
-/* A name of a type, or of how it is written. */
-static bool use_form(struct emb_vector_form *form, struct emb_json_value v)
+bool emb_options_form_named(struct emb_vector_form *form, struct emb_json_value v)
 {
     const char *text;
     size_t size;
@@ -252,7 +251,7 @@ static int read_form(struct emb_embed_request *r, const char *key, struct emb_js
     if (emb_json_type(v) == EMB_JSON_ARRAY && emb_json_size(v) == 1 && emb_json_next(&it)) {
         v = it.value;
     }
-    if (use_form(&r->form, v)) {
+    if (emb_options_form_named(&r->form, v)) {
         return 0;
     }
     return emb_refuse_invalid(

@@ -31,4 +31,7 @@ embellama_text emb_options_role_prompt(const embellama_model *model, bool query)
 /* What vectors are written as: encoding_format (float, base64, int8 ...), output_dtype and embedding_type(s). */
 int emb_options_form(struct emb_embed_request *r, struct emb_json_value body);
 
+/* Changes form to what v, a string, names: a type, or base64. False where it names neither. */
+bool emb_options_form_named(struct emb_vector_form *form, struct emb_json_value v);
+
 #endif

@@ -35,7 +35,9 @@ struct emb_embed_request {
     struct emb_refusal refusal;
 };
 
-/* The functions marked optional may be NULL. All but read are called on the loop. */
+/* The functions marked optional may be NULL, and all but read in one whose read always sets the request's dialect to another, or
+ * refuses. All but
+ * read are called on the loop. */
 struct emb_embed_dialect {
     /* Takes the inputs and options from the body, an object. Returns 0, or -1 with the refusal filled. On any
      * thread. */

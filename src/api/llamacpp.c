@@ -96,8 +96,7 @@ static int read_either(struct emb_embed_request *r, struct emb_json_value body)
 
 void emb_llamacpp_embeddings(struct emb_server *server, struct emb_exchange *x)
 {
-    static const struct emb_embed_dialect either = {
-        .read = read_either, .begin = begin_list, .input = write_embedding, .end = end_list};
+    static const struct emb_embed_dialect either = {.read = read_either};
     emb_embed_serve(server, x, &either);
 }
 

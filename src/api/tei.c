@@ -247,8 +247,7 @@ static int read_embed_sparse(struct emb_embed_request *r, struct emb_json_value 
                       "This model has no sparse vectors: it is not a SPLADE model.");
 }
 
-static const struct emb_embed_dialect embed_sparse = {
-    .read = read_embed_sparse, .begin = open_list, .input = write_vector, .end = close_list};
+static const struct emb_embed_dialect embed_sparse = {.read = read_embed_sparse};
 
 /* ---- /similarity ---- */
 
@@ -555,8 +554,7 @@ static int read_any(struct emb_embed_request *r, struct emb_json_value body)
     return r->dialect->read(r, body);
 }
 
-static const struct emb_embed_dialect any = {
-    .read = read_any, .begin = open_list, .input = write_vector, .end = close_list};
+static const struct emb_embed_dialect any = {.read = read_any};
 
 /* ---- Handlers ---- */
 

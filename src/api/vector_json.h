@@ -19,6 +19,7 @@ enum emb_vector_type {
     EMB_VECTOR_BINARY,
     EMB_VECTOR_UBINARY,
 };
+enum { EMB_VECTOR_TYPES = EMB_VECTOR_UBINARY + 1 };
 
 struct emb_vector_form {
     enum emb_vector_type type;
