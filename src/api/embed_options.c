@@ -178,19 +178,23 @@ static void use_word(struct emb_embed_inputs *in, embellama_text word)
     }
 }
 
-static int use_name(struct emb_embed_inputs *in, embellama_text name, struct emb_refusal *refusal)
+int emb_options_prompt_name(const embellama_model *model, struct emb_json_value body, embellama_text *prompt,
+                            struct emb_refusal *refusal)
 {
+    embellama_text name = {0};
     char excerpt[64], list[256] = "none";
-    bool usual = emb_text_is(name.bytes, name.size, "query") || emb_text_is(name.bytes, name.size, "document");
-    if (find_prompt(in->model, name, &in->prompt)) {
+    if (emb_member_text(body, "prompt_name", &name, refusal) != 0) {
+        return -1;
+    }
+    if (!name.bytes || find_prompt(model, name, prompt)) {
         return 0;
     }
-    if (usual) {
-        in->prompt = emb_options_role_prompt(in->model, name.bytes[0] == 'q');
+    if (emb_text_is(name.bytes, name.size, "query") || emb_text_is(name.bytes, name.size, "document")) {
+        *prompt = emb_options_role_prompt(model, name.bytes[0] == 'q');
         return 0;
     }
     const char *has;
-    for (size_t i = 0, used = 0; used < sizeof list && (has = embellama_prompt_name(in->model, i)) != NULL; i++) {
+    for (size_t i = 0, used = 0; used < sizeof list && (has = embellama_prompt_name(model, i)) != NULL; i++) {
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : ", ", has);
     }
     return emb_refuse_invalid(refusal, "prompt_name",
@@ -200,20 +204,16 @@ static int use_name(struct emb_embed_inputs *in, embellama_text name, struct emb
 
 int emb_options_prompt(struct emb_embed_inputs *in, struct emb_json_value body, struct emb_refusal *refusal)
 {
-    embellama_text name = {0}, type = {0}, task = {0};
-    if (emb_member_text(body, "prompt_name", &name, refusal) != 0 ||
-        emb_member_text(body, "input_type", &type, refusal) != 0 ||
+    embellama_text type = {0}, task = {0};
+    if (emb_member_text(body, "input_type", &type, refusal) != 0 ||
         emb_member_text(body, "task", &task, refusal) != 0) {
         return -1;
     }
     in->prompt = as_text(embellama_prompt(in->model, NULL));
-    if (name.bytes) {
-        return use_name(in, name, refusal);
-    }
     if (type.bytes || task.bytes) {
         use_word(in, type.bytes ? type : task);
     }
-    return 0;
+    return emb_options_prompt_name(in->model, body, &in->prompt, refusal);
 }
 
 /* ---- Forms ---- */

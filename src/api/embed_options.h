@@ -25,6 +25,10 @@ int emb_options_normalize(struct emb_embed_request *r, struct emb_json_value bod
  * for that, whatever it calls it, and words that none fits have no effect. */
 int emb_options_prompt(struct emb_embed_inputs *in, struct emb_json_value body, struct emb_refusal *refusal);
 
+/* prompt_name alone; without it *prompt stays as it is. The prompt lives as long as the model. */
+int emb_options_prompt_name(const embellama_model *model, struct emb_json_value body, embellama_text *prompt,
+                            struct emb_refusal *refusal);
+
 /* The model's prompt for queries or for documents, or an empty text. */
 embellama_text emb_options_role_prompt(const embellama_model *model, bool query);
 

@@ -88,8 +88,7 @@ static int begin(struct emb_embed_request *r, struct emb_json_value options, str
 /* Only where it is asked for: clients of this dialect put prompts before texts themselves. */
 static int read_prompt(struct emb_embed_request *r, struct emb_json_value options)
 {
-    struct emb_json_value v;
-    return emb_member(options, "prompt_name", &v) ? emb_options_prompt(&r->inputs, options, &r->refusal) : 0;
+    return emb_options_prompt_name(r->inputs.model, options, &r->inputs.prompt, &r->refusal);
 }
 
 static int require(struct emb_embed_request *r, struct emb_json_value body, const char *key, struct emb_json_value *out)

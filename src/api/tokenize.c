@@ -5,36 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/embed_options.h"
 #include "api/json_request.h"
-#include "api/members.h"
 #include "api/token_list.h"
 #include "base/json_write.h"
 #include "base/mem.h"
 
 /* ---- text-embeddings-inference ---- */
-
-/* What is put before each text: the model's prompt of that name. */
-static int read_prompt(struct emb_json_request *q, struct emb_json_value body, embellama_text *prompt)
-{
-    embellama_text name = {0};
-    char excerpt[64];
-    if (emb_member_text(body, "prompt_name", &name, &q->refusal) != 0) {
-        return -1;
-    }
-    if (!name.bytes) {
-        return 0;
-    }
-    const char *has;
-    for (size_t i = 0; (has = embellama_prompt_name(q->model, i)) != NULL; i++) {
-        if (emb_text_is(name.bytes, name.size, has)) {
-            const char *text = embellama_prompt(q->model, has);
-            *prompt = (embellama_text){.bytes = text, .size = text ? strlen(text) : 0};
-            return 0;
-        }
-    }
-    return emb_refuse_invalid(&q->refusal, "prompt_name", "This model has no prompt named '%s'.",
-                              emb_excerpt(name.bytes, name.size, excerpt, sizeof excerpt));
-}
 
 static void write_token(struct emb_json_request *q, embellama_text text, const embellama_token *token)
 {
@@ -97,7 +74,8 @@ static int tokenize_inputs(struct emb_json_request *q, struct emb_json_value bod
 {
     bool special = true, list = emb_json_type(inputs) == EMB_JSON_ARRAY;
     embellama_text prompt = {0};
-    if (emb_member_bool(body, "add_special_tokens", &special, &q->refusal) != 0 || read_prompt(q, body, &prompt) != 0) {
+    if (emb_member_bool(body, "add_special_tokens", &special, &q->refusal) != 0 ||
+        emb_options_prompt_name(q->model, body, &prompt, &q->refusal) != 0) {
         return -1;
     }
     if (list && emb_json_size(inputs) == 0) {

@@ -153,6 +153,26 @@ def test_prompts(prompted):
     assert reply.status_code == 400 and "It has: query, passage, other." in reply.json()["error"]["message"]
 
 
+def test_prompts_of_tokenize(prompted):
+    """/tokenize knows the names that requests for vectors know."""
+    for name, prompt in ("query", "query: "), ("document", "passage: "), (None, ""):
+        tokens = prompted.post({"inputs": "the cat", "prompt_name": name}, "/tokenize").json()
+        assert tokens == prompted.post({"inputs": prompt + "the cat"}, "/tokenize").json(), name
+    reply = prompted.post({"inputs": "the cat", "prompt_name": "x"}, "/tokenize")
+    assert reply.status_code == 422 and "It has: query, passage, other." in reply.json()["error"]
+
+
+def test_no_prompts(prompted):
+    """Where clients put prompts before texts themselves, the default is not put there a second time."""
+    text = "the cat"
+    ids = [t["id"] for t in prompted.post({"inputs": text}, "/tokenize").json()[0]]
+    want = prompted.post({"model": NAME, "input": ids}).json()["data"][0]["embedding"]
+    assert want != prompted.post({"model": NAME, "input": text}).json()["data"][0]["embedding"]
+    assert prompted.post({"inputs": text}, "/embed").json()[0] == want
+    assert prompted.post({"model": NAME, "input": text}, "/api/embed").json()["embeddings"][0] == want
+    assert prompted.post({"content": text}, "/embedding").json()[0]["embedding"][0] == want
+
+
 def test_prompts_of_cohere(prompted):
     """input_type is theirs."""
     query, document = (prompted.post({"texts": ["the cat"], "input_type": t}, "/v1/embed").json()["embeddings"][0]
