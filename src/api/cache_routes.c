@@ -74,7 +74,7 @@ static int read_warm(struct emb_embed_request *r, struct emb_json_value body)
     if (!r->inputs.cache || emb_cache_stats(r->inputs.cache).budget == 0) {
         return emb_refuse(&r->refusal, 400, "invalid_request_error", NULL, "cache_off",
                           "There is no cache to fill: the server keeps none (--cache-size), or this request's "
-                          "cache-control or limit of tokens rules it out.");
+                          "cache-control rules it out.");
     }
     if (!emb_member(body, "texts", &texts) || emb_json_type(texts) != EMB_JSON_ARRAY) {
         return emb_refuse_invalid(&r->refusal, "texts", "you must provide texts, a list of strings");

@@ -1,6 +1,7 @@
 /* The dialect of llama.cpp's server: /embedding, /embeddings where the body has `content`, /props, /slots, and a clear no to
  * what generates text (https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md). Its /tokenize and
- * /detokenize are tokenize.c's, its /rerank is rerank.c's. What is the client's fault is never a 500 here. */
+ * /detokenize are tokenize.c's, its /rerank is rerank.c's. What is the client's fault is never a 500 here. The model's default prompt is
+ * not put before texts: clients of this dialect do that themselves. */
 #include "api/llamacpp.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* Ollama's dialect: /api/embed and the older /api/embeddings, and what its clients ask about models
- * (https://github.com/ollama/ollama/blob/main/docs/api.md). The model that is served is there, and no other can be fetched. */
+ * (https://github.com/ollama/ollama/blob/main/docs/api.md). The model that is served is there, and no other can be fetched. The model's
+ * default prompt is not put before texts: clients of this dialect do that themselves. */
 #include "api/ollama.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* GET /openapi.json and /docs: what the server can be asked, for programs and for people. Whether it is true of the route table and of the
- * replies, tests/api/test_openapi.py says. */
+ * replies, tests/api/test_api_openapi.py says. */
 #include "api/openapi.h"
 
 #include "api/handlers.h"
