@@ -7,6 +7,7 @@
 
 #include "api/embed_terms.h"
 #include "api/json_request.h"
+#include "api/served_model.h"
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "server/http/exchange.h"
@@ -427,10 +428,7 @@ static void set_up_inputs(struct request *q)
     in->model = emb_server_model(q->server);
     in->task = &q->r.task;
     in->foreign = emb_server_vocabulary(q->server);
-    in->limit = embellama_model_get_info(in->model)->context_length;
-    if (options->max_length > 0 && options->max_length < in->limit) {
-        in->limit = options->max_length;
-    }
+    in->limit = emb_served_limit(in->model, options);
     in->most = options->max_inputs;
     struct emb_cache *cache = emb_server_cache(q->server);
     if (cache && q->terms.write_cache) {
@@ -460,9 +458,8 @@ static struct request *request_new(struct emb_server *server, struct emb_exchang
     q->r.model_name = emb_server_model_name(server);
     q->r.options = options;
     set_up_inputs(q);
-    const embellama_model_info *info = embellama_model_get_info(q->r.inputs.model);
-    q->r.dimensions = info->dim;
-    q->normalize = options->normalize != EMBELLAMA_NORMALIZE_AUTO ? options->normalize : info->normalize;
+    q->r.dimensions = embellama_dim(q->r.inputs.model);
+    q->normalize = emb_served_normalize(q->r.inputs.model, options);
     q->p = options->p;
     return q;
 }

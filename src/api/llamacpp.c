@@ -10,6 +10,7 @@
 #include "api/embed_list.h"
 #include "api/handlers.h"
 #include "api/members.h"
+#include "api/served_model.h"
 #include "base/json_write.h"
 #include "server/http/exchange.h"
 #include "server/schedule/scheduler.h"
@@ -105,9 +106,7 @@ void emb_llamacpp_embeddings(struct emb_server *server, struct emb_exchange *x)
 
 static size_t context(struct emb_server *server)
 {
-    size_t most = emb_server_options(server)->max_length;
-    size_t all = embellama_model_get_info(emb_server_model(server))->context_length;
-    return most > 0 && most < all ? most : all;
+    return emb_served_limit(emb_server_model(server), emb_server_options(server));
 }
 
 /* Token that opens or closes a text, by the tokens of an empty one. */

@@ -21,14 +21,11 @@ enum {
 static void write_ours(struct emb_buf *out, struct emb_server *server, const embellama_model_info *info)
 {
     const struct emb_server_options *options = emb_server_options(server);
-    bool shorter = options->max_length > 0 && options->max_length < info->context_length;
-    embellama_pooling pooling = options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : info->pooling;
-    embellama_normalize normalize =
-        options->normalize != EMBELLAMA_NORMALIZE_AUTO ? options->normalize : info->normalize;
-    emb_buf_printf(out, ",\"dimensions\":%zu,\"context_length\":%zu", info->dim,
-                   shorter ? options->max_length : info->context_length);
+    const embellama_model *model = emb_server_model(server);
+    emb_buf_printf(out, ",\"dimensions\":%zu,\"context_length\":%zu", info->dim, emb_served_limit(model, options));
     emb_buf_printf(out, ",\"pooling\":\"%s\",\"normalize\":\"%s\",\"precision\":\"%s\",\"labels\":%zu",
-                   embellama_pooling_name(pooling), embellama_normalize_name(normalize),
+                   embellama_pooling_name(emb_served_pooling(model, options)),
+                   embellama_normalize_name(emb_served_normalize(model, options)),
                    embellama_precision_name(info->precision), info->labels);
     emb_buf_puts(out, ",\"family\":");
     emb_json_write_cstring(out, info->family);

@@ -287,13 +287,12 @@ void emb_ollama_tags(struct emb_server *server, struct emb_exchange *x)
 void emb_ollama_ps(struct emb_server *server, struct emb_exchange *x)
 {
     const embellama_model_info *info = embellama_model_get_info(emb_server_model(server));
-    size_t most = emb_server_options(server)->max_length;
     struct emb_buf out;
     emb_buf_init(&out, REPLY_BYTES);
     emb_buf_puts(&out, "{\"models\":[{");
     write_entry(&out, server, info->packed_bytes + info->mapped_bytes);
     emb_buf_printf(&out, ",\"expires_at\":\"9999-12-31T23:59:59Z\",\"size_vram\":0,\"context_length\":%zu}]}",
-                   most > 0 && most < info->context_length ? most : info->context_length);
+                   emb_served_limit(emb_server_model(server), emb_server_options(server)));
     emb_exchange_reply(x, 200, "application/json", &out);
 }
 
@@ -335,12 +334,11 @@ static int show(struct emb_json_request *q, struct emb_json_value body)
     if (read_name(q->model, q->model_name, body, false, &name, &q->refusal) != 0) {
         return -1;
     }
-    embellama_pooling pooling = q->options->pooling != EMBELLAMA_POOLING_AUTO ? q->options->pooling : info->pooling;
     emb_buf_puts(&q->reply, "{\"license\":\"\",\"modelfile\":\"\",\"parameters\":\"\",\"template\":\"{{ .Prompt }}\","
                             "\"details\":");
     emb_ollama_write_details(&q->reply, info);
     emb_buf_puts(&q->reply, ",\"model_info\":");
-    write_model_info(&q->reply, info, pooling);
+    write_model_info(&q->reply, info, emb_served_pooling(q->model, q->options));
     emb_buf_puts(&q->reply, ",\"capabilities\":[\"embedding\"],\"modified_at\":");
     write_modified(&q->reply, info);
     emb_buf_puts(&q->reply, "}");

@@ -1,4 +1,4 @@
-/* Which names are the model's. */
+/* Which names are the model's, and what holds where an option leaves it to the model. */
 #include "api/served_model.h"
 
 #include <string.h>
@@ -49,4 +49,21 @@ int emb_served_model_check(const embellama_model *model, const char *served, str
                       "The model '%s' does not exist. This server has '%s'.",
                       emb_excerpt(name.bytes, name.size, asked, sizeof asked),
                       emb_excerpt(served, strlen(served), has, sizeof has));
+}
+
+size_t emb_served_limit(const embellama_model *model, const struct emb_server_options *options)
+{
+    size_t context = embellama_model_get_info(model)->context_length;
+    return options->max_length > 0 && options->max_length < context ? options->max_length : context;
+}
+
+embellama_pooling emb_served_pooling(const embellama_model *model, const struct emb_server_options *options)
+{
+    return options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : embellama_model_get_info(model)->pooling;
+}
+
+embellama_normalize emb_served_normalize(const embellama_model *model, const struct emb_server_options *options)
+{
+    return options->normalize != EMBELLAMA_NORMALIZE_AUTO ? options->normalize
+                                                          : embellama_model_get_info(model)->normalize;
 }

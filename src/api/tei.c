@@ -14,6 +14,7 @@
 #include "api/embed_list.h"
 #include "api/embed_options.h"
 #include "api/handlers.h"
+#include "api/served_model.h"
 #include "base/clock.h"
 #include "base/json_write.h"
 #include "base/mem.h"
@@ -608,10 +609,8 @@ static void write_labels_by_name(struct emb_buf *out, const embellama_model_info
     emb_buf_puts(out, "}}");
 }
 
-static void write_model_type(struct emb_buf *out, const embellama_model_info *info,
-                             const struct emb_server_options *options)
+static void write_model_type(struct emb_buf *out, const embellama_model_info *info, embellama_pooling pooling)
 {
-    embellama_pooling pooling = options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : info->pooling;
     const char *name = pooling == EMBELLAMA_POOLING_LAST ? "last_token" : embellama_pooling_name(pooling);
     if (info->labels == 0) {
         emb_buf_printf(out, "{\"embedding\":{\"pooling\":\"%s\"}}", name);
@@ -624,10 +623,10 @@ static void write_model_type(struct emb_buf *out, const embellama_model_info *in
 
 void emb_tei_info(struct emb_server *server, struct emb_exchange *x)
 {
-    const embellama_model_info *info = embellama_model_get_info(emb_server_model(server));
+    const embellama_model *model = emb_server_model(server);
+    const embellama_model_info *info = embellama_model_get_info(model);
     const struct emb_server_options *options = emb_server_options(server);
     struct emb_scheduler_stats stats = emb_scheduler_stats(emb_server_scheduler(server));
-    bool shorter = options->max_length > 0 && options->max_length < info->context_length;
     struct emb_buf out;
     emb_buf_init(&out, INFO_BYTES);
     emb_buf_puts(&out, "{\"model_id\":");
@@ -636,9 +635,9 @@ void emb_tei_info(struct emb_server *server, struct emb_exchange *x)
                    info->precision == EMBELLAMA_PRECISION_F32 ? "float32" : embellama_precision_name(info->precision));
     emb_json_write_cstring(&out, emb_server_model_name(server));
     emb_buf_puts(&out, ",\"model_type\":");
-    write_model_type(&out, info, options);
+    write_model_type(&out, info, emb_served_pooling(model, options));
     emb_buf_printf(&out, ",\"max_concurrent_requests\":%zu,\"max_input_length\":%zu,\"max_batch_tokens\":%zu",
-                   stats.queue_size, shorter ? options->max_length : info->context_length, stats.batch_tokens);
+                   stats.queue_size, emb_served_limit(model, options), stats.batch_tokens);
     emb_buf_printf(&out, ",\"max_batch_requests\":null,\"max_client_batch_size\":%zu,\"auto_truncate\":%s",
                    options->max_inputs, options->auto_truncate ? "true" : "false");
     emb_buf_printf(&out, ",\"tokenization_workers\":%d,\"version\":\"%s\",\"sha\":null,\"docker_label\":null}\n",

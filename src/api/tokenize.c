@@ -7,6 +7,7 @@
 
 #include "api/embed_options.h"
 #include "api/json_request.h"
+#include "api/served_model.h"
 #include "api/token_list.h"
 #include "base/json_write.h"
 #include "base/mem.h"
@@ -194,7 +195,7 @@ static int tokenize_prompt(struct emb_json_request *q, struct emb_json_value bod
     bool special = true, strings = false;
     embellama_text text = {0};
     embellama_token *tokens;
-    size_t count, context = embellama_model_get_info(q->model)->context_length, most = q->options->max_length;
+    size_t count;
     if (emb_member_text(body, "prompt", &text, &q->refusal) != 0 ||
         emb_member_bool(body, "add_special_tokens", &special, &q->refusal) != 0 ||
         emb_member_bool(body, "return_token_strs", &strings, &q->refusal) != 0 ||
@@ -204,7 +205,7 @@ static int tokenize_prompt(struct emb_json_request *q, struct emb_json_value bod
     emb_buf_puts(&q->reply, "{");
     size_t n = write_ids(q, tokens, count, special, false);
     emb_buf_printf(&q->reply, ",\"count\":%zu,\"max_model_len\":%zu,\"token_strs\":", n,
-                   most > 0 && most < context ? most : context);
+                   emb_served_limit(q->model, q->options));
     if (strings) {
         write_strings(q, tokens, count, special);
     } else {
