@@ -9,7 +9,9 @@
 #include "api/chunks.h"
 #include "api/dialects.h"
 #include "api/members.h"
+#include "api/served_model.h"
 #include "api/texts.h"
+#include "api/token_list.h"
 #include "base/mem.h"
 
 /* One entry of the reply. */
@@ -25,14 +27,14 @@ struct chunked {
     struct emb_chunk_options options;
     struct piece *pieces; /* [count] */
     size_t count, capacity;
-    float *vectors; /* [count, dimensions], of late chunking */
+    float *vector; /* [dimensions], of late chunking: the piece that is written */
 };
 
 static void free_chunked(void *arg)
 {
     struct chunked *k = arg;
     emb_free(k->pieces);
-    emb_free(k->vectors);
+    emb_free(k->vector);
     emb_free(k);
 }
 
@@ -123,23 +125,6 @@ static struct piece *add_piece(struct emb_embed_request *r, struct chunked *k)
     return piece;
 }
 
-/* Tokens of a text with their places; *out is the caller's. */
-static int tokens_of(struct emb_embed_request *r, const char *name, embellama_text text, embellama_token **out,
-                     size_t *count)
-{
-    embellama_error error = {0};
-    *out = NULL;
-    int rc = embellama_tokenize_spans(r->inputs.model, text, NULL, 0, count, &error);
-    if (rc == EMBELLAMA_OK) {
-        size_t room = *count;
-        *out = emb_alloc(room > 0 ? room : 1, sizeof **out);
-        rc = *out ? embellama_tokenize_spans(r->inputs.model, text, *out, room, count, &error) : EMBELLAMA_E_NOMEM;
-    }
-    return rc == EMBELLAMA_OK        ? 0
-           : rc == EMBELLAMA_E_NOMEM ? emb_refuse_nomem(&r->refusal)
-                                     : emb_refuse_status(&r->refusal, name, rc, error.message);
-}
-
 static int refuse_chunks(struct emb_embed_request *r, const char *name, int rc, const embellama_error *error)
 {
     return rc == EMBELLAMA_E_NOMEM
@@ -155,7 +140,7 @@ static int add_pieces(struct emb_embed_request *r, struct chunked *k, const char
     struct emb_chunks chunks = {0};
     embellama_error error = {0};
     size_t count;
-    int rc = tokens_of(r, name, text, &tokens, &count);
+    int rc = emb_token_list(&tokens, &count, r->inputs.model, text, name, &r->refusal);
     if (rc == 0) {
         int status = emb_chunks_make(&chunks, text, tokens, count, &k->options, &error);
         rc = status == EMBELLAMA_OK ? 0 : refuse_chunks(r, name, status, &error);
@@ -222,7 +207,8 @@ static int make_pass(struct emb_embed_request *r, const char *name, embellama_te
     if (text.size > 0) {
         memcpy(pass->whole + prompt, text.bytes, text.size);
     }
-    if (tokens_of(r, name, (embellama_text){pass->whole, size}, &pass->tokens, &count) != 0 ||
+    if (emb_token_list(&pass->tokens, &count, r->inputs.model, (embellama_text){pass->whole, size}, name,
+                       &r->refusal) != 0 ||
         emb_embed_inputs_add_text(&r->inputs, name, text, &r->refusal) != 0) {
         return -1;
     }
@@ -346,21 +332,6 @@ static int add_texts(struct emb_embed_request *r, struct chunked *k, const struc
     return 0;
 }
 
-/* Vectors that finish fills, [count, dimensions]. */
-static int make_vectors(struct emb_embed_request *r, struct chunked *k)
-{
-    size_t values;
-    r->state_bytes = k->capacity * sizeof *k->pieces;
-    if (!k->late) {
-        return 0;
-    }
-    if (!emb_mul(k->count, r->dimensions, &values) || !(k->vectors = emb_calloc(values, sizeof *k->vectors))) {
-        return emb_refuse_nomem(&r->refusal);
-    }
-    r->state_bytes += values * sizeof *k->vectors;
-    return 0;
-}
-
 static const struct emb_embed_dialect dialect;
 
 int emb_chunked_read(struct emb_embed_request *r, struct emb_json_value body)
@@ -385,7 +356,12 @@ int emb_chunked_read(struct emb_embed_request *r, struct emb_json_value body)
         rc = add_texts(r, k, &texts);
     }
     emb_texts_deinit(&texts);
-    return rc == 0 ? make_vectors(r, k) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    r->state_bytes = k->capacity * sizeof *k->pieces;
+    k->vector = emb_alloc(r->dimensions, sizeof *k->vector);
+    return k->vector ? 0 : emb_refuse_nomem(&r->refusal);
 }
 
 /* ---- Pooling ---- */
@@ -393,49 +369,45 @@ int emb_chunked_read(struct emb_embed_request *r, struct emb_json_value body)
 /* The rows' first n values as one vector, as the model pools a text's tokens. */
 static void pool(float *out, const float *rows, size_t count, size_t dim, size_t n, embellama_pooling pooling)
 {
-    switch (pooling) {
-    case EMBELLAMA_POOLING_CLS: memcpy(out, rows, n * sizeof *out); return;
-    case EMBELLAMA_POOLING_LAST: memcpy(out, rows + (count - 1) * dim, n * sizeof *out); return;
-    default: break;
+    if (pooling == EMBELLAMA_POOLING_LAST) {
+        rows += (count - 1) * dim;
+    }
+    memcpy(out, rows, n * sizeof *out);
+    if (pooling == EMBELLAMA_POOLING_CLS || pooling == EMBELLAMA_POOLING_LAST) {
+        return;
     }
     bool max = pooling == EMBELLAMA_POOLING_MAX;
-    float by = pooling == EMBELLAMA_POOLING_MEAN_SQRT_LEN ? sqrtf((float)count) : (float)count;
-    for (size_t j = 0; j < n; j++) {
-        float value = rows[j];
-        for (size_t i = 1; i < count; i++) {
-            float other = rows[i * dim + j];
-            value = !max ? value + other : other > value ? other : value;
+    for (size_t i = 1; i < count; i++) {
+        const float *row = rows + i * dim;
+        for (size_t j = 0; j < n; j++) {
+            out[j] = !max ? out[j] + row[j] : row[j] > out[j] ? row[j] : out[j];
         }
-        out[j] = max ? value : value / by;
+    }
+    float by = max ? 1 : pooling == EMBELLAMA_POOLING_MEAN_SQRT_LEN ? sqrtf((float)count) : (float)count;
+    for (size_t j = 0; j < n; j++) {
+        out[j] /= by;
     }
 }
 
-static void pool_pieces(struct emb_embed_request *r)
+/* The vector of a piece out of its pass's n values; NULL where it lies beyond them. It is made only when it is written, as there may be many of many rows. */
+static const float *pool_piece(const struct emb_embed_request *r, const struct piece *piece, const float *rows,
+                               size_t n)
 {
     const struct chunked *k = r->state;
-    const embellama_model_info *info = embellama_model_get_info(r->inputs.model);
-    const struct emb_server_options *options = r->options;
-    embellama_pooling pooling = options->pooling != EMBELLAMA_POOLING_AUTO ? options->pooling : info->pooling;
-    embellama_normalize normalize =
-        options->normalize != EMBELLAMA_NORMALIZE_AUTO ? options->normalize : info->normalize;
-    for (size_t i = 0; k->late && i < k->count; i++) {
-        const struct piece *piece = &k->pieces[i];
-        float *out = k->vectors + i * r->dimensions;
-        size_t n;
-        const float *rows = emb_embed_values(r, k->joined ? 0 : piece->text, &n);
-        if (!rows || piece->end_row * info->dim > n) {
-            continue;
-        }
-        size_t row = piece->row, end = piece->end_row;
-        if (row == end) { /* a text without tokens of its own: what stands around it */
-            row = 0;
-            end = n / info->dim;
-        }
-        pool(out, rows + row * info->dim, end - row, info->dim, r->dimensions, pooling);
-        if (k->normalize) {
-            embellama_normalize_vector(out, r->dimensions, normalize, options->p);
-        }
+    size_t dim = embellama_dim(r->inputs.model), row = piece->row, end = piece->end_row;
+    if (row == end) { /* a text without tokens of its own: what stands around it */
+        row = 0;
+        end = n / dim;
     }
+    if (end * dim > n) {
+        return NULL;
+    }
+    pool(k->vector, rows + row * dim, end - row, dim, r->dimensions, emb_served_pooling(r->inputs.model, r->options));
+    if (k->normalize) {
+        embellama_normalize_vector(k->vector, r->dimensions, emb_served_normalize(r->inputs.model, r->options),
+                                   r->options->p);
+    }
+    return k->vector;
 }
 
 /* ---- The reply ---- */
@@ -455,9 +427,10 @@ static void write_piece(const struct emb_embed_request *r, size_t i, struct emb_
 {
     const struct chunked *k = r->state;
     const struct piece *piece = &k->pieces[i];
-    const float *vector = emb_embed_vector(r, !k->late ? i : k->joined ? 0 : piece->text);
+    size_t n;
+    const float *vector = emb_embed_values(r, !k->late ? i : k->joined ? 0 : piece->text, &n);
     if (vector && k->late) {
-        vector = k->vectors + i * r->dimensions;
+        vector = pool_piece(r, piece, vector, n);
     }
     emb_buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i == 0 ? "" : ",", i);
     emb_vector_write(out, vector, r->dimensions, r->form);
@@ -475,4 +448,4 @@ static void end_pieces(const struct emb_embed_request *r, struct emb_buf *out)
 }
 
 static const struct emb_embed_dialect dialect = {
-    .finish = pool_pieces, .entries = entries, .begin = begin_pieces, .input = write_piece, .end = end_pieces};
+    .entries = entries, .begin = begin_pieces, .input = write_piece, .end = end_pieces};
