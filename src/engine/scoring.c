@@ -48,12 +48,8 @@ static void share(size_t room, size_t *first, size_t *second)
     if (*first + *second <= room) {
         return;
     }
-    if (room / 2 >= *shorter) {
-        *longer = room - *shorter;
-    } else {
-        *shorter = room / 2;
-        *longer = room - *shorter;
-    }
+    *shorter = *shorter < room / 2 ? *shorter : room / 2;
+    *longer = room - *shorter;
 }
 
 size_t embellama_truncate_pair(const embellama_model *model, int32_t *ids, size_t count, size_t *second, size_t limit)
