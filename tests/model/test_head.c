@@ -191,6 +191,8 @@ static void test_broken_heads(void **state)
     refused(copy(file, "\"shape\":[3,40]", "\"shape\":[40,3]"), EMBELLAMA_E_FORMAT, "has the shape [40, 3]");
     refused(copy("config.json", "\"type_vocab_size\": 2", "\"type_vocab_size\": 1"), EMBELLAMA_E_FORMAT,
             "one token type");
+    refused(copy("config.json", "\"max_position_embeddings\": 96", "\"max_position_embeddings\": 3"),
+            EMBELLAMA_E_FORMAT, "a context of 3 tokens has no room beside a pair's special tokens");
 }
 
 /* ---- Activation ---- */

@@ -738,6 +738,34 @@ static void test_bounded_values(void **state)
     tear_down(&f);
 }
 
+/* What comes too late is zeros, as many as were asked for. */
+static void test_late_tasks(void **state)
+{
+    enum { VALUES = 5 * DIM + LABELS };
+    static const struct emb_task tasks[] = {{EMB_TASK_TOKENS, 0}, {EMB_TASK_SCORE, 2}};
+    (void)state;
+    struct fixture f;
+    set_up_with(&f, 1, 100, BUDGET);
+    struct work *first = occupy(&f), *late = work_new(&f, 2, 5, 10);
+    give_tasks(late, tasks);
+    for (size_t i = 0; i < VALUES; i++) {
+        late->job.vectors[i] = 7;
+    }
+    late->job.deadline_ns = uv_hrtime() + UINT64_C(20000000);
+    submit(&f, late);
+    until_done(&f, 1);
+    for (size_t i = 0; i < VALUES; i++) {
+        assert_true(late->job.vectors[i] == 0);
+    }
+    assert_int_equal(late->job.statuses[0], EMBELLAMA_E_DEADLINE);
+    assert_int_equal(late->job.statuses[1], EMBELLAMA_E_DEADLINE);
+    open_gate(&f.engine, -1);
+    until_done(&f, 2);
+    work_free(first);
+    work_free(late);
+    tear_down(&f);
+}
+
 /* Jobs of all kinds that come, are cancelled and are computed by several workers. */
 static void test_random_tasks(void **state)
 {
@@ -829,6 +857,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_bounded_values),
+        cmocka_unit_test(test_late_tasks),
         cmocka_unit_test(test_random_tasks),
         cmocka_unit_test(test_start_that_fails),
     };

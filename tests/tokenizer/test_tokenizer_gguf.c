@@ -135,6 +135,9 @@ static void expect_the_same(const struct vocab *v)
     }
     EXPECT(t, "Running a<x>A [SEP][ z\xC3\xA1", 4, 7, 9, 2, 1, 10, 1, 5, 11, 3, 5);
     EXPECT(t, "ing [unused0] \xE1\xBA\xA1", 4, 3, 11, 3, 12, 1, 5);
+    for (int32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(emb_tokenizer_special(t, i), types[i] == 3); /* a user's own, of type 4, is looked for only */
+    }
     struct emb_tokens out = {0};
     embellama_text text = {"a", 1};
     static const int32_t ids[] = {4, 1, 5, 1, 5}, kinds[] = {0, 0, 0, 1, 1};
