@@ -19,9 +19,10 @@ enum {
     LOOP_BODY_BYTES = 8192,
     /* Replies of up to this many values are written at once: some 500 microseconds as decimals. Longer ones in pieces. */
     WHOLE_REPLY_VALUES = 16384,
+    /* The same for bytes of the dialect's. */
     WHOLE_REPLY_STATE = 65536,
-    /* Most bytes of a reply that is written at once, and of a piece. */
-    REPLY_BYTES = 4 * EMB_PIECE_BYTES,
+    /* Most bytes of a reply that is written at once: far more than all this comes to, a name with every value included. */
+    REPLY_BYTES = 16 << 20,
 };
 
 struct request {
@@ -143,7 +144,16 @@ static size_t reply_values(const struct request *q)
     return values;
 }
 
-/* A piece: inputs until it is large, with what stands before the first and behind the last. */
+static void write_whole(struct request *q, struct emb_buf *out)
+{
+    q->r.dialect->begin(&q->r, out);
+    for (size_t i = 0; i < q->entries; i++) {
+        write_entry(q, i, out);
+    }
+    q->r.dialect->end(&q->r, out);
+}
+
+/* A piece: inputs until it is large, with what stands before the first and behind the last. out is empty at first. */
 static enum emb_piece write_piece(void *arg, struct emb_buf *out)
 {
     struct request *q = arg;
@@ -191,16 +201,15 @@ static void answer(struct request *q)
     finish(q);
     add_headers(q);
     size_t values = reply_values(q);
-    q->entry_values = q->entries > 0 ? values / q->entries : 0;
     if (values > WHOLE_REPLY_VALUES || q->r.state_bytes > WHOLE_REPLY_STATE) {
+        q->entry_values = q->entries > 0 ? values / q->entries : 0;
         struct emb_exchange_source source = {.next = write_piece, .over = on_written, .arg = q};
         emb_exchange_stream(q->x, 200, "application/json", EMB_LENGTH_UNKNOWN, &source);
         return;
     }
     struct emb_buf reply;
     emb_buf_init(&reply, REPLY_BYTES);
-    while (write_piece(q, &reply) == EMB_PIECE_MORE) {
-    }
+    write_whole(q, &reply);
     emb_exchange_reply(q->x, 200, "application/json", &reply);
     request_free(q);
 }

@@ -176,6 +176,14 @@ def test_large_documents_come_back(encoder):
         assert text == documents[r["index"]] if r["index"] < 300 else (documents[-1].startswith(text) and len(text) == 102400)
 
 
+@pytest.mark.parametrize("size", [20000, 60000, 65000, 90000])
+def test_escapes_come_back(encoder, size):
+    """Texts of control characters, six bytes each in a reply that holds them twice."""
+    document = "\x01" * size
+    body = fits(encoder.post({"query": "a", "documents": [document], "return_documents": True}, "/v1/rerank"), RERANK_DOCUMENTS)
+    assert body["results"][0]["document"]["text"] == body["data"][0]["document"] == document
+
+
 def test_cross_encoder_makes_no_vectors(encoder):
     for path, body in (("/v1/embeddings", {"model": NAME, "input": "a"}), ("/rerank", {"query": "a", "documents": ["b"], "rank_by": "cosine"})):
         error = fits(encoder.post(body, path), ERROR_BODY, 400)["error"]

@@ -270,6 +270,12 @@ def test_predict(classifier):
     assert one[0]["label"] == names[int(np.argmax(soft))]
 
 
+def test_predict_many(classifier):
+    """As many as a request may have: few values, but a long reply."""
+    reply = classifier.post({"inputs": [["a text"]] * 2048}, "/predict")
+    assert len(reply.content) > 4 * 65536 and reply.json() == [classifier.post({"inputs": "a text"}, "/predict").json()] * 2048
+
+
 def test_predict_forms(classifier):
     single = classifier.post({"inputs": "a text"}, "/predict").json()
     assert len(single) == 3 and set(single[0]) == {"score", "label"}
