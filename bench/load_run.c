@@ -429,7 +429,9 @@ static void send_due(struct run *run)
         size_t number = run->taken++;
         send_request(&run->connections[run->idle[run->idle_count - 1]], number, due_at(run, number));
     }
-    arm(run);
+    if (!sending_is_over(run)) {
+        arm(run);
+    }
 }
 
 static void on_due(uv_poll_t *poll, int status, int events)
