@@ -236,8 +236,7 @@ def in_process(bench, texts, model):
 
 def over_http(bench):
     seconds = bench.args.seconds["throughput"]
-    texts = {name: bench.write_texts(name, corpus.texts(bench.args.corpus, name, bench.args.model, count))
-             for name, count in (("short", 2000), ("p128", 600))}
+    texts = {name: bench.write_mixed(name, count)[0] for name, count in (("short", 2000), ("p128", 600))}
     rates = {}
     failed = 0
     with bench.serve(*usual(60)) as server:
@@ -288,8 +287,7 @@ def peers(bench):
     if not args.gguf:
         return [not_measured(what.format(CLIENTS, name, peer), f"≥ {goals[name]}", "no GGUF file")
                 for name in goals for peer in starters], {}
-    texts = {name: bench.write_texts(name, corpus.texts(args.corpus, name, args.model, count))
-             for name, count in (("short", 1000), ("p128", 300))}
+    texts = {name: bench.write_mixed(name, count) for name, count in (("short", 1000), ("p128", 300))}
     sides, missing, rates, reports = {"embellama": bench.serve(*usual(60), model=args.gguf)}, {}, {}, []
     try:
         for name, (start, needed) in starters.items():
@@ -301,8 +299,7 @@ def peers(bench):
             except (RuntimeError, OSError) as error:
                 missing[name] = str(error).strip().splitlines()[-1][:80]
         for _ in range(args.seconds["rounds"]):
-            for set_name, path in texts.items():
-                verify = f"{args.corpus}/minilm-f32-dev-{set_name}.npy" if args.corpus else "none"
+            for set_name, (path, verify) in texts.items():
                 for side, server in sides.items():
                     if side in starters:
                         server.resume()

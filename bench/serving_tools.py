@@ -4,6 +4,7 @@ import glob
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -12,6 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
+
+import numpy as np
+
+import corpus
 
 TICKS = os.sysconf("SC_CLK_TCK")
 MODEL_NAME = "all-MiniLM-L6-v2"
@@ -234,6 +239,18 @@ class Bench:
         with open(path, "w", encoding="utf-8") as f:
             f.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
         return path
+
+    def write_mixed(self, name, count):
+        """A set's texts in an order of chance, always the same one, so that whoever takes only the first of them takes as long ones as
+        whoever takes all; and their reference vectors in that order ("none" without a corpus). Two paths."""
+        texts = corpus.texts(self.args.corpus, name, self.args.model, count)
+        order = list(range(len(texts)))
+        random.Random(name).shuffle(order)
+        reference = corpus.reference(self.args.corpus, name)
+        known = reference is not None and len(reference) >= len(texts)
+        if known:
+            np.save(self.path(f"{name}.npy"), reference[order])
+        return self.write_texts(name, [texts[i] for i in order]), self.path(f"{name}.npy") if known else "none"
 
     def serve(self, *flags, model=None, env=None, binary=None):
         return Embellama(binary or self.args.embellama, model or self.args.model, *flags, env=env)
